@@ -1,0 +1,45 @@
+"""What the listener hands to a route, and what a route hands back. No sockets, no parsing: server/framing.py has decided by then."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ony_core import canon
+from ony_core.errors import Malformed
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request that passed the framing policy. path and query are raw, as received, so that signatures over the URL can be checked."""
+
+    method: str
+    path: str
+    query: str = ""
+    headers: tuple[tuple[str, str], ...] = ()  # names in lower case
+    body: bytes = b""
+    peer: str = ""  # address of the client; "" on the local socket
+    peer_uid: int | None = None  # local socket only: by peer credentials
+
+    def header(self, name: str) -> str:
+        """The value, or "" where the header is absent. Malformed where it came twice: two values are two opinions."""
+        found = [value for key, value in self.headers if key == name]
+        if len(found) > 1:
+            raise Malformed(f"header {name} is repeated")
+        return found[0] if found else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    status: int
+    body: bytes = b""
+    content_type: str = "application/json"
+    headers: tuple[tuple[str, str], ...] = field(default=())
+
+
+def answer(value: Any, status: int = 200) -> Response:
+    """A JSON answer."""
+    return Response(status, canon.dumps(value))
+
+
+def problem(status: int, code: str, message: str, hint: str = "") -> Response:
+    """{"error":{"code","message","hint"}}: code is a closed word, message and hint are for people and hold nothing of the request."""
+    return Response(status, canon.dumps({"error": {"code": code, "message": message, "hint": hint}}))

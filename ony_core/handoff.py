@@ -67,14 +67,30 @@ def facts_from_wire(value: Any) -> tuple[Fact, ...]:
     return tuple(_fact_from_wire(v) for v in value)
 
 
-def request_to_wire(request_id: str, session: str, agent: str, tool: str, mode: str, project: str, facts: tuple[Fact, ...],
-                    request_digest: str, head: Head | None) -> bytes:  # fmt: skip
+def request_to_wire(
+    request_id: str,
+    session: str,
+    agent: str,
+    tool: str,
+    mode: str,
+    project: str,
+    facts: tuple[Fact, ...],
+    request_digest: str,
+    head: Head | None,
+) -> bytes:
     """The exact bytes of a `POST /v1/handoffs` body."""
     body: dict[str, Any] = {
-        "request_id": request_id, "agent": agent, "agent_session_id": session, "tool": tool, "mode": mode, "project": project,
-        "facts": facts_to_wire(facts), "request_digest": request_digest, "facts_digest": facts_digest(facts),
+        "request_id": request_id,
+        "agent": agent,
+        "agent_session_id": session,
+        "tool": tool,
+        "mode": mode,
+        "project": project,
+        "facts": facts_to_wire(facts),
+        "request_digest": request_digest,
+        "facts_digest": facts_digest(facts),
         "head": {"size": head.size, "root": head.root} if head else None,
-    }  # fmt: skip
+    }
     return canon.dumps(body)
 
 
@@ -92,11 +108,18 @@ def request_from_wire(data: bytes) -> Request:
     if body["mode"] not in MODES:
         raise Malformed("mode is not one of on, away, here, off")
     return Request(
-        request_id=_match(ID, body, "request_id"), agent=_match(_WORD, body, "agent"), session=_match(ID, body, "agent_session_id"),
-        tool=_match(_WORD, body, "tool"), mode=body["mode"], project=_match(_NAME, body, "project"), facts=facts,
-        request_digest=_match(DIGEST, body, "request_digest"), facts_digest=digest, head=_head(body["head"]),
+        request_id=_match(ID, body, "request_id"),
+        agent=_match(_WORD, body, "agent"),
+        session=_match(ID, body, "agent_session_id"),
+        tool=_match(_WORD, body, "tool"),
+        mode=body["mode"],
+        project=_match(_NAME, body, "project"),
+        facts=facts,
+        request_digest=_match(DIGEST, body, "request_digest"),
+        facts_digest=digest,
+        head=_head(body["head"]),
         body_digest=canon.sha256(data),
-    )  # fmt: skip
+    )
 
 
 def _fact_to_wire(fact: Fact) -> dict[str, Any]:
@@ -121,8 +144,15 @@ def _fact_from_wire(value: Any) -> Fact:
     if program != "" and not _is(_WORD, program):
         raise Malformed("a fact's program is not a word")
     targets = _list(value, "targets")
-    return Fact(value["kind"], program, _words(value, "verb"), _words(value, "flags"), args,
-                tuple(_target(t) for t in targets), _words(value, "traits"))  # fmt: skip
+    return Fact(
+        value["kind"],
+        program,
+        _words(value, "verb"),
+        _words(value, "flags"),
+        args,
+        tuple(_target(t) for t in targets),
+        _words(value, "traits"),
+    )
 
 
 def _target(value: Any) -> Target:

@@ -3,10 +3,11 @@
     pending -> ringing -> approved -> used | unused | revoked
     pending, ringing -> denied | expired | cancelled | failed
 
-The theory: a handoff is born `pending` when a connector holds a call. It is `ringing` once a channel has been asked to reach a person
-(mode `here` rings on the connector's own screen). A person's yes makes it `approved`, which is not final: it can be revoked by any approver until
-the connector claims it (`used`), and it lapses to `unused` when its verdict expires unclaimed. Everything else is final, and no
-final state ever becomes another: a no stays a no. What the table does not list is refused; nothing that affects a transition may live elsewhere.
+The theory: a handoff is born `pending` when a connector holds a call. It is `ringing` once a channel has been asked to reach a
+person (mode `here` rings on the connector's own screen). A person's yes makes it `approved`, which is not final: it can be revoked
+by any approver until the connector claims it (`used`), and it lapses to `unused` when its verdict expires unclaimed. Everything
+else is final, and no final state ever becomes another: a no stays a no. What the table does not list is refused; nothing that
+affects a transition may live elsewhere.
 """
 
 from ony_core.errors import Refused

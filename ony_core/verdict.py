@@ -27,9 +27,23 @@ from ony_core.model import RISKS, Approver, Pending, at_least
 VERSION = 1
 MAX_LIFETIME_S = 15 * 60
 _FIELDS = frozenset(
-    {"v", "request_id", "request_digest", "facts_digest", "connector_id", "agent_session_id", "action", "actions", "risk", "decision",
-     "approver_device_id", "code_verified", "issued_at", "expires_at"}
-)  # fmt: skip
+    {
+        "v",
+        "request_id",
+        "request_digest",
+        "facts_digest",
+        "connector_id",
+        "agent_session_id",
+        "action",
+        "actions",
+        "risk",
+        "decision",
+        "approver_device_id",
+        "code_verified",
+        "issued_at",
+        "expires_at",
+    }
+)
 _ENVELOPE = frozenset({"payload", "signature", "server_signature"})
 
 Sign = Callable[[bytes], bytes]
@@ -58,14 +72,41 @@ def connector_key(decision_key: bytes, connector_id: str) -> bytes:
     return hmac.digest(pseudorandom, b"ony/verdict/v1|" + connector_id.encode("ascii") + b"\x01", "sha256")
 
 
-def payload(*, request_id: str, request_digest: str, facts_digest: str, connector_id: str, session: str, action: str, actions: tuple[str, ...],
-            risk: str, decision: str, device_id: str, code_verified: bool, issued_at: int, expires_at: int) -> str:  # fmt: skip
+def payload(
+    *,
+    request_id: str,
+    request_digest: str,
+    facts_digest: str,
+    connector_id: str,
+    session: str,
+    action: str,
+    actions: tuple[str, ...],
+    risk: str,
+    decision: str,
+    device_id: str,
+    code_verified: bool,
+    issued_at: int,
+    expires_at: int,
+) -> str:
     """The exact JSON text that is signed. Times are UTC seconds."""
     return canon.dumps(
-        {"v": VERSION, "request_id": request_id, "request_digest": request_digest, "facts_digest": facts_digest, "connector_id": connector_id,
-         "agent_session_id": session, "action": action, "actions": list(actions), "risk": risk, "decision": decision,
-         "approver_device_id": device_id, "code_verified": code_verified, "issued_at": rfc3339(issued_at), "expires_at": rfc3339(expires_at)}
-    ).decode("ascii")  # fmt: skip
+        {
+            "v": VERSION,
+            "request_id": request_id,
+            "request_digest": request_digest,
+            "facts_digest": facts_digest,
+            "connector_id": connector_id,
+            "agent_session_id": session,
+            "action": action,
+            "actions": list(actions),
+            "risk": risk,
+            "decision": decision,
+            "approver_device_id": device_id,
+            "code_verified": code_verified,
+            "issued_at": rfc3339(issued_at),
+            "expires_at": rfc3339(expires_at),
+        }
+    ).decode("ascii")
 
 
 def seal(text: str, key: bytes, server_sign: Sign) -> dict[str, str]:
@@ -76,7 +117,11 @@ def seal(text: str, key: bytes, server_sign: Sign) -> dict[str, str]:
 
 def flat(envelope: Mapping[str, str]) -> dict[str, Any]:
     """verdict.json as people are shown it: the payload's fields beside both signatures."""
-    return {**canon.loads(envelope["payload"].encode()), "signature": envelope["signature"], "server_signature": envelope["server_signature"]}
+    return {
+        **canon.loads(envelope["payload"].encode()),
+        "signature": envelope["signature"],
+        "server_signature": envelope["server_signature"],
+    }
 
 
 def check(envelope: Any, pending: Pending, approvers: Mapping[str, Approver], server_verify: Verify, boot: float, wall: int) -> Verdict:
@@ -88,8 +133,18 @@ def check(envelope: Any, pending: Pending, approvers: Mapping[str, Approver], se
     _floors(body, pending)
     issued, expires = _times(body)
     _fresh(issued, expires, pending, boot, wall)
-    return Verdict(body["request_id"], body["decision"], body["action"], tuple(body["actions"]), body["risk"], body["approver_device_id"],
-                   body["code_verified"], issued, expires, canon.sha256(text))  # fmt: skip
+    return Verdict(
+        body["request_id"],
+        body["decision"],
+        body["action"],
+        tuple(body["actions"]),
+        body["risk"],
+        body["approver_device_id"],
+        body["code_verified"],
+        issued,
+        expires,
+        canon.sha256(text),
+    )
 
 
 def _open(envelope: Any) -> bytes:

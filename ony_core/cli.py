@@ -1,7 +1,8 @@
 """The command line: one table of words, one error boundary.
 
-A command is a module in ony_core/commands with HELP, EXAMPLE, arguments(parser) and run(args) -> exit code; it is imported only when its word is
-typed. Whatever goes wrong ends as one line `ony: what is wrong: what to do` and the exit code of the contract: 0 done, 1 failure, 2 usage, 70 bug.
+A command is a module in ony_core/commands with HELP, EXAMPLE, arguments(parser) and run(args) -> exit code; it is imported only
+when its word is typed. Whatever goes wrong ends as one line `ony: what is wrong: what to do` and the exit code of the contract:
+0 done, 1 failure, 2 usage, 70 bug.
 """
 
 import argparse

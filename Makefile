@@ -1,0 +1,73 @@
+# Every target works in a fresh checkout with nothing but Python >= 3.11 and make: it builds .venv by itself when needed.
+#   make run ARGS=--auto        make test ARGS="-k verdict"        make setup PYTHON=/usr/local/bin/python3.12
+
+PYTHON ?= python3
+ARGS ?=
+PY = .venv/bin/python
+PIP = $(PY) -m pip install --quiet --disable-pip-version-check
+STEPS = .venv/.installed
+
+.PHONY: help setup run test test-real soak bench dist lint clean
+.DELETE_ON_ERROR:
+
+help:
+	@printf '%s\n' \
+	  'make setup      build .venv and install ony into it (.venv/bin/ony)' \
+	  'make run        ony demo: one gated call from the agent to a key press and back (ARGS=--auto answers by itself)' \
+	  'make test       the whole suite that needs only Python' \
+	  'make test-real  the real peers: installs and drives Claude Code (needs node and npm)' \
+	  'make soak       the long suites in full' \
+	  'make bench      each benchmark as a ratio to its yardstick' \
+	  'make dist       dist/ony, dist/ony.pyz, wheel, sdist, SHA256SUMS' \
+	  'make lint       ruff and mypy' \
+	  'make clean      what the targets above made, except .venv'
+
+setup: $(STEPS)-run
+
+run: $(STEPS)-run
+	.venv/bin/ony demo $(ARGS)
+
+test: $(STEPS)-test
+	$(PY) -m pytest -rs tests $(ARGS)
+
+test-real: $(STEPS)-test
+	$(PY) -m pytest -rs -s -o norecursedirs= tests/real $(ARGS)
+
+soak: $(STEPS)-test
+	$(PY) -m pytest -rs --soak tests $(ARGS)
+	$(PY) -m tests.mutation
+
+bench: $(STEPS)-test
+	$(PY) -m tests.bench $(ARGS)
+
+dist: $(STEPS)-dist
+	$(PY) scripts/dist.py
+
+lint: $(STEPS)-test
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check scripts tests/real tests/bench
+	$(PY) -m mypy
+
+clean:
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(PY):
+	@command -v $(PYTHON) >/dev/null 2>&1 || { \
+	  echo "ony: there is no $(PYTHON): install Python 3.11 or newer, or name one: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "ony: $$($(PYTHON) -V 2>&1) is too old: install Python 3.11 or newer, or name one: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	  echo "ony: $(PYTHON) cannot build a virtual environment: install its venv module (Debian, Ubuntu: apt install python3-venv), or name another Python with PYTHON=" >&2; exit 1; }
+	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
+
+$(STEPS)-run: pyproject.toml | $(PY)
+	$(PIP) -e .
+	@touch $@
+
+$(STEPS)-test: pyproject.toml | $(PY)
+	$(PIP) -e '.[test]'
+	@touch $@ $(STEPS)-run
+
+$(STEPS)-dist: pyproject.toml | $(PY)
+	$(PIP) -e '.[dist]'
+	@touch $@ $(STEPS)-run

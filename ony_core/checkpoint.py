@@ -1,0 +1,133 @@
+"""The text of a checkpoint: what the log promised, when, in a form that any transparency-log tool reads.
+
+Source: C2SP tlog-checkpoint and signed-note (github.com/C2SP/C2SP). One extension line carries the key id, the time and the newest row MAC.
+The text MUST have one spelling only: what parses is byte for byte what `make` would write. Two signature lines bear the origin as
+their name: the seal (HMAC-SHA256 under the log's own key; whoever can check it could also make it) and the Ed25519 line (checkable by
+anyone with the public key).
+"""
+
+import base64
+import hmac
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+
+from ony_core.clock import rfc3339, seconds_of
+from ony_core.errors import Malformed
+
+MAX_NOTE = 8192
+MAX_SIGNATURES = 16
+ORIGIN = re.compile(r"ony/[0-9a-f]{32}/org_[0-9a-f]{32}\Z", re.ASCII)
+_EXTENSION = re.compile(r"epoch 0 key ([0-9a-f]{8}) time (\S{20}) last ([0-9a-f]{64})\Z", re.ASCII)
+_SIZE = re.compile(r"0|[1-9][0-9]{0,17}\Z", re.ASCII)
+_SEAL, _ED25519 = 32, 64  # signature lengths tell the two lines apart
+_DASH = "\u2014 "
+
+Verify = Callable[[bytes, bytes], bool]  # (signature, message) -> holds
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A parsed checkpoint. root, last: 32 bytes; at: UTC seconds; text: the signed part, signatures: (name, key id, signature)."""
+
+    origin: str
+    size: int
+    root: bytes
+    key_id: str
+    at: int
+    last: bytes
+    text: str
+    signatures: tuple[tuple[str, bytes, bytes], ...]
+
+
+def key_id(key: bytes) -> str:
+    """Eight hex digits that name an audit key without saying anything about it."""
+    return sha256(b"ony-audit-key-id-v1" + key).hexdigest()[:8]
+
+
+def make(origin: str, size: int, root: bytes, key: bytes, at: int, last: bytes) -> str:
+    """The signed part of a checkpoint, ending in a line feed. last: MAC of row `size`."""
+    return f"{origin}\n{size}\n{_b64(root)}\nepoch 0 key {key_id(key)} time {rfc3339(at)} last {last.hex()}\n"
+
+
+def seal(text: str, key: bytes) -> str:
+    """The line that only holders of the audit key can make or check. Rows are MACed behind another prefix, so no row is ever a seal."""
+    origin = text.partition("\n")[0]
+    return _line(origin, _seal_id(origin, key), hmac.digest(key, text.encode(), "sha256"))
+
+
+def sign(text: str, sign_ed25519: Callable[[bytes], bytes], public_key: bytes) -> str:
+    """The line that anyone can check. Key id as in C2SP signed-note: SHA-256(name, 0x0A, 0x01, public key)."""
+    origin = text.partition("\n")[0]
+    return _line(origin, sha256(origin.encode() + b"\n\x01" + public_key).digest()[:4], sign_ed25519(text.encode()))
+
+
+def parse(note: str) -> Note:
+    """A whole note: text, blank line, signature lines. Malformed for anything that `make`, `seal` and `sign` would not have written."""
+    if len(note) > MAX_NOTE:
+        raise Malformed("a checkpoint is too long")
+    head, found, tail = note.partition("\n\n")
+    lines = head.split("\n")
+    if not found or len(lines) != 4 or not ORIGIN.match(lines[0]) or not _SIZE.match(lines[1]):
+        raise Malformed("a checkpoint is not origin, size, root, extension and signatures")
+    extension = _EXTENSION.match(lines[3])
+    if not extension:
+        raise Malformed("a checkpoint has an unknown extension line")
+    return Note(lines[0], int(lines[1]), _unb64(lines[2], 32), extension[1], _seconds(extension[2]), bytes.fromhex(extension[3]),
+                head + "\n", _signatures(tail))  # fmt: skip
+
+
+def sealed_by(note: Note, key: bytes) -> bool:
+    """Does the note carry the seal of this key?"""
+    expected = hmac.digest(key, note.text.encode(), "sha256")
+    return any(hmac.compare_digest(expected, made) for name, _, made in note.signatures if name == note.origin and len(made) == _SEAL)
+
+
+def signed_by(note: Note, verify: Verify) -> bool:
+    """Does the note carry an Ed25519 line of its log that this check accepts?"""
+    return any(verify(made, note.text.encode()) for name, _, made in note.signatures if name == note.origin and len(made) == _ED25519)
+
+
+def _seal_id(origin: str, key: bytes) -> bytes:
+    return sha256(origin.encode() + b"\n\xffony-hmac-sha256-v1" + bytes.fromhex(key_id(key))).digest()[:4]
+
+
+def _line(name: str, identity: bytes, signature: bytes) -> str:
+    return f"{_DASH}{name} {_b64(identity + signature)}\n"
+
+
+def _signatures(tail: str) -> tuple[tuple[str, bytes, bytes], ...]:
+    lines = tail.split("\n")
+    if lines.pop() != "" or not 0 < len(lines) <= MAX_SIGNATURES:
+        raise Malformed("a checkpoint has no signature lines, or too many")
+    return tuple(_signature(line) for line in lines)
+
+
+def _signature(line: str) -> tuple[str, bytes, bytes]:
+    name, _, text = line.removeprefix(_DASH).partition(" ")
+    raw = _unb64(text, None)
+    if not line.startswith(_DASH) or not name or len(raw) not in (4 + _SEAL, 4 + _ED25519):
+        raise Malformed("a checkpoint has a signature line that is not well formed")
+    return name, raw[:4], raw[4:]
+
+
+def _seconds(text: str) -> int:
+    try:
+        return seconds_of(text)
+    except ValueError:
+        raise Malformed("a checkpoint's time is not RFC 3339 in whole UTC seconds") from None
+
+
+def _b64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
+
+
+def _unb64(text: str, length: int | None) -> bytes:
+    try:
+        data = base64.b64decode(text, validate=True)
+    except ValueError:
+        raise Malformed("a checkpoint holds broken base64") from None
+    if _b64(data) != text or (length is not None and len(data) != length):
+        raise Malformed("a checkpoint holds base64 of another length or spelling")
+    return data

@@ -1,0 +1,122 @@
+"""A first breath of what `make dist` built: `python scripts/smoke.py dist/ony dist/ony.pyz`. Each runs in an empty HOME and environment."""
+
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+CALL = {"session_id": "smoke", "cwd": "/", "hook_event_name": "PreToolUse", "tool_name": "Bash", "tool_input": {"command": "git status"}, "tool_use_id": "t"}
+
+
+def main(built: list[str]) -> int:
+    for name in built:
+        with tempfile.TemporaryDirectory(prefix="ony-smoke-") as folder:
+            for step, seconds in smoke(Path(name).resolve(), Path(folder)):
+                print(f"ok  {name}: {step} ({seconds:.1f} s)")
+    return 0
+
+
+def smoke(executable: Path, folder: Path) -> Iterator[tuple[str, float]]:
+    """Yields (what held, seconds); AssertionError at the first that did not."""
+    began = time.monotonic()
+    ony = Ony(executable, folder)
+    for step in (ony.says_its_version, ony.explains, ony.serves_and_its_log_verifies, ony.blocks_without_a_daemon, ony.installs_and_uninstalls):
+        step()
+        yield step.__name__.replace("_", " "), time.monotonic() - began
+        began = time.monotonic()
+
+
+class Ony:
+    """One built file, run as a stranger would: no PATH but the system's, no configuration, a HOME of its own."""
+
+    def __init__(self, executable: Path, folder: Path) -> None:
+        start = [sys.executable, "-I"] if executable.suffix == ".pyz" else []
+        self.argv = [*start, str(executable)]
+        self.home, self.data = folder / "home", folder / "data"
+        self.home.mkdir()
+        self.environment = {"HOME": str(self.home), "PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
+
+    def says_its_version(self) -> None:
+        assert self.run("--version").startswith("ony ")
+
+    def explains(self) -> None:
+        told = json.loads(self.run("explain", "--json", "git push --force"))
+        assert (told["action"], told["gate"]["on"]) == ("git.force_push", "hold"), told
+
+    def serves_and_its_log_verifies(self) -> None:
+        made = json.loads(self.run("admin", "init", "--data", str(self.data), "--org", "Smoke", "--email", "a@example.com", "--password-stdin", "--json",
+                                   stdin="correct horse battery staple"))  # fmt: skip
+        assert made["org_id"].startswith("org_") and made["verification_key"]
+        with self.serving() as port:
+            assert self.status(port, "/healthz") == 200
+            phone = json.loads(self.run("admin", "phone", "--data", str(self.data), "--email", "a@example.com", "--number", "+15550100123", "--verified", "--json"))
+            assert phone["otpauth_uri"].startswith("otpauth://totp/")
+        told = json.loads(self.run("audit", "verify", "--data", str(self.data), "--json"))
+        assert told, "audit verify --json said nothing"
+
+    def blocks_without_a_daemon(self) -> None:
+        done = subprocess.run([*self.argv, "hook", "claude"], input=json.dumps(CALL).encode(), env=self.environment, capture_output=True, timeout=60, check=False)
+        assert (done.returncode, done.stdout) == (2, b""), done
+        assert len(done.stderr.splitlines()) == 1, done.stderr
+
+    def installs_and_uninstalls(self) -> None:
+        settings = self.home / ".claude" / "settings.json"
+        settings.parent.mkdir()
+        settings.write_text('{"model": "opus"}\n')
+        self.run("install", "claude", "--user")
+        hooks = json.loads(settings.read_text())["hooks"]["PreToolUse"]
+        command = hooks[0]["hooks"][0]["command"]
+        done = subprocess.run(["/bin/sh", "-c", command], input=json.dumps(CALL).encode(), env=self.environment, capture_output=True, timeout=60, check=False)
+        assert (done.returncode, done.stdout) == (2, b""), "the installed hook must block while no daemon runs"
+        self.run("uninstall", "claude", "--user")
+        assert json.loads(settings.read_text()) == {"model": "opus"}
+
+    def run(self, *words: str, stdin: str = "") -> str:
+        done = subprocess.run([*self.argv, *words], input=stdin, env=self.environment, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, f"ony {' '.join(words[:2])} ended with {done.returncode}: {done.stderr.strip()}"
+        return done.stdout
+
+    @contextmanager
+    def serving(self) -> Iterator[int]:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+        server = subprocess.Popen([*self.argv, "serve", "--data", str(self.data), "--listen", f"127.0.0.1:{port}"], env=self.environment,
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)  # fmt: skip
+        try:
+            self.until_up(server, port)
+            yield port
+        finally:
+            server.terminate()
+            server.communicate(timeout=20)
+
+    def until_up(self, server: "subprocess.Popen[bytes]", port: int) -> None:
+        give_up = time.monotonic() + 60
+        while time.monotonic() < give_up and server.poll() is None:
+            try:
+                self.status(port, "/healthz")
+                return
+            except ConnectionError:
+                time.sleep(0.05)
+        raise AssertionError(f"ony serve did not come up (exit code {server.poll()})")
+
+    @staticmethod
+    def status(port: int, path: str) -> int:
+        link = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        try:
+            link.request("GET", path)
+            return link.getresponse().status
+        finally:
+            link.close()
+
+
+if __name__ == "__main__":
+    os.umask(0o077)
+    sys.exit(main(sys.argv[1:]))

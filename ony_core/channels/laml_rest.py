@@ -93,7 +93,7 @@ def checked_base_url(url: str) -> str:
 
 
 class Laml:
-    """One account at one provider. deadline_s: for an operation with all its retries. backoff_s: before the second attempt, then doubled."""
+    """One account at one provider. deadline_s: for an operation with its retries. backoff_s: before the second attempt, then doubled."""
 
     def __init__(self, account: Account, *, deadline_s: float = 10.0, attempts: int = 3, backoff_s: float = 0.5) -> None:
         self._url = urlsplit(checked_base_url(account.base_url))

@@ -45,7 +45,7 @@ dist: $(STEPS)-dist
 
 lint: $(STEPS)-test
 	$(PY) -m ruff check .
-	$(PY) -m ruff format --check scripts tests/real tests/bench
+	$(PY) -m ruff format --check scripts tests/real tests/bench tests/world.py
 	$(PY) -m mypy
 
 clean:

@@ -1,6 +1,7 @@
 """The one entry of the checkout, the executable and the zipapp.
 
-`ony hook` goes first, before anything of ours is imported: an agent waits for it on every tool call. All other words go through ony_core.cli.
+`ony hook` goes first, before anything of ours is imported: an agent waits for it on every tool call. All other words go through
+ony_core.cli.
 """
 
 import sys

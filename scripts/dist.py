@@ -1,7 +1,6 @@
-"""`make dist`: what is handed out. dist/ony (PyInstaller), dist/ony.pyz (zipapp), wheel, sdist, SHA256SUMS; prints the lowest glibc they run on.
+"""`make dist`: what is handed out. dist/ony (PyInstaller), dist/ony.pyz (zipapp), wheel, sdist, SHA256SUMS; prints the lowest glibc.
 
-Everything is built from one wheel, so that all forms hold the same code. Dates inside the archives are fixed: two builds of one commit on one machine
-give the same zipapp.
+Dates inside the zipapp are fixed and its members sorted: two builds of one commit on one machine give the same bytes.
 """
 
 import hashlib
@@ -31,7 +30,8 @@ def main() -> int:
         folder.mkdir(parents=True)
     run("-m", "build", "--outdir", str(DIST), str(ROOT))
     wheel = next(DIST.glob("*.whl"))
-    run("-m", "PyInstaller", "--noconfirm", "--log-level=WARN", f"--distpath={DIST}", f"--workpath={BUILD / 'pyinstaller'}", str(ROOT / "build.spec"))
+    folders = (f"--distpath={DIST}", f"--workpath={BUILD / 'pyinstaller'}")
+    run("-m", "PyInstaller", "--noconfirm", "--log-level=WARN", *folders, str(ROOT / "build.spec"))
     zipapp(wheel, DIST / "ony.pyz")
     made = sorted(path for path in DIST.iterdir() if path.is_file())
     sums = "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in made)
@@ -44,7 +44,8 @@ def main() -> int:
 
 def run(*words: str) -> None:
     """A Python program with output shown; the build ends at the first failure."""
-    subprocess.run([sys.executable, *words], check=True, cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": "1", "SOURCE_DATE_EPOCH": "315532800"})
+    environment = {**os.environ, "PYTHONHASHSEED": "1", "SOURCE_DATE_EPOCH": "315532800"}
+    subprocess.run([sys.executable, *words], check=True, cwd=ROOT, env=environment)
 
 
 def zipapp(wheel: Path, target: Path) -> None:
@@ -52,7 +53,8 @@ def zipapp(wheel: Path, target: Path) -> None:
     installed = BUILD / "installed"
     install(installed, str(wheel))
     compiled = [entry for entry in sorted(installed.iterdir()) if holds_native(entry)]
-    members = {name: path for entry in sorted(installed.iterdir()) if entry not in compiled and entry.name != "bin" for name, path in files_of(entry, installed)}
+    pure = [entry for entry in sorted(installed.iterdir()) if entry not in compiled and entry.name != "bin"]
+    members = {name: path for entry in pure for name, path in files_of(entry, installed)}
     members |= bytecode(members, BUILD / "bytecode", beside=True)
     members |= {"__main__.py": ROOT / "scripts" / "pyz_main.py", "ony.py": ROOT / "ony.py"}
     manifest: dict[str, dict[str, object]] = {}

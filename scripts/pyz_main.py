@@ -1,17 +1,17 @@
 """First code of dist/ony.pyz. It makes the archive's compiled parts importable, then hands over to ony.py.
 
 Python cannot load a compiled extension from inside an archive, so those parts are unpacked once into the user's cache folder.
-MUST: create that folder 0700 and atomically; refuse one that belongs to somebody else or that others may write to; check the digest of every file in
-it at each start, and refuse on a difference, because what is imported from there runs as the owner.
-`ony hook` needs none of it and comes first. Up to the version check the syntax stays old, so that an old Python can say what is missing.
+MUST: create that folder 0700 and atomically; refuse one that belongs to somebody else or that others may write to; check the digest of
+every file in it at each start, and refuse on a difference, because what is imported from there runs as the owner.
+`ony hook` needs none of it and comes first. The syntax stays that of Python 3.6, so that an old Python can say what is missing.
 """
 
 import sys
 
 
 def main():
-    if sys.version_info < (3, 11):
-        return _say("this is Python %d.%d: start ony.pyz with Python 3.11 or newer" % sys.version_info[:2])
+    if sys.version_info < (3, 11):  # noqa: UP036 a zipapp is started with whatever is there
+        return _say(f"this is Python {sys.version_info[0]}.{sys.version_info[1]}: start ony.pyz with Python 3.11 or newer")
     if sys.argv[1:2] not in (["hook"], ["hooks"]):
         sys.dont_write_bytecode = True  # nothing may stand in that folder but what was packed
         try:
@@ -32,10 +32,10 @@ def _unpacked():
     import json
     import os
 
-    wanted = "%d.%d" % sys.version_info[:2]
+    wanted = f"{sys.version_info[0]}.{sys.version_info[1]}"
     manifest = json.loads(_read("compiled/manifest.json"))
     if wanted not in manifest:
-        raise _Unusable("this ony.pyz holds compiled parts for Python %s, not for %s: use one of those" % (", ".join(manifest), wanted))
+        raise _Unusable(f"this ony.pyz holds compiled parts for Python {', '.join(manifest)}, not for {wanted}: use one of those")
     files = manifest[wanted]["files"]
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     folder = os.path.join(os.path.abspath(home), "ony", manifest[wanted]["digest"])
@@ -44,7 +44,7 @@ def _unpacked():
             _unpack(files, folder)
         _check(files, folder)
     except OSError as error:
-        raise _Unusable("cannot use the cache folder %s (%s): make it writable or set XDG_CACHE_HOME" % (folder, error.strerror)) from None
+        raise _Unusable(f"cannot use the cache folder {folder} ({error.strerror}): make it writable or set XDG_CACHE_HOME") from None
     return folder
 
 
@@ -79,14 +79,14 @@ def _check(files, folder):
     for place in (os.path.dirname(folder), folder):
         seen = os.lstat(place)
         if not stat.S_ISDIR(seen.st_mode) or seen.st_uid != os.getuid() or seen.st_mode & 0o022:
-            raise _Unusable("%s is not a folder that only you can write to: remove it and start again" % place)
+            raise _Unusable(f"{place} is not a folder that only you can write to: remove it and start again")
     found = {os.path.join(top, name) for top, _, names in os.walk(folder) for name in names}
     if found != {os.path.join(folder, *name.split("/")) for name in files}:
-        raise _Unusable("the unpacked parts in %s are not complete: remove that folder and start again" % folder)
+        raise _Unusable(f"the unpacked parts in {folder} are not complete: remove that folder and start again")
     for name, digest in files.items():
         with open(os.path.join(folder, *name.split("/")), "rb") as packed:
             if hashlib.sha256(packed.read()).hexdigest() != digest:
-                raise _Unusable("the unpacked parts in %s were changed: remove that folder and start again" % folder)
+                raise _Unusable(f"the unpacked parts in {folder} were changed: remove that folder and start again")
 
 
 def _read(name):
@@ -95,7 +95,7 @@ def _read(name):
 
 
 def _say(line):
-    sys.stderr.write("ony: %s\n" % line)
+    sys.stderr.write(f"ony: {line}\n")
     return 1
 
 

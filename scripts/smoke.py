@@ -12,7 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-CALL = {"session_id": "smoke", "cwd": "/", "hook_event_name": "PreToolUse", "tool_name": "Bash", "tool_input": {"command": "git status"}, "tool_use_id": "t"}
+CALL = {
+    "session_id": "smoke", "cwd": "/", "hook_event_name": "PreToolUse", "tool_name": "Bash", "tool_input": {"command": "git status"},
+    "tool_use_id": "t",
+}  # fmt: skip
+ADMIN = ("--email", "a@example.com", "--json")
 
 
 def main(built: list[str]) -> int:
@@ -27,7 +31,8 @@ def smoke(executable: Path, folder: Path) -> Iterator[tuple[str, float]]:
     """Yields (what held, seconds); AssertionError at the first that did not."""
     began = time.monotonic()
     ony = Ony(executable, folder)
-    for step in (ony.says_its_version, ony.explains, ony.serves_and_its_log_verifies, ony.blocks_without_a_daemon, ony.installs_and_uninstalls):
+    steps = (ony.says_its_version, ony.explains, ony.serves_and_its_log_verifies, ony.blocks_without_a_daemon, ony.installs_and_uninstalls)
+    for step in steps:
         step()
         yield step.__name__.replace("_", " "), time.monotonic() - began
         began = time.monotonic()
@@ -51,19 +56,19 @@ class Ony:
         assert (told["action"], told["gate"]["on"]) == ("git.force_push", "hold"), told
 
     def serves_and_its_log_verifies(self) -> None:
-        made = json.loads(self.run("admin", "init", "--data", str(self.data), "--org", "Smoke", "--email", "a@example.com", "--password-stdin", "--json",
-                                   stdin="correct horse battery staple"))  # fmt: skip
+        data = ("--data", str(self.data))
+        made = json.loads(self.run("admin", "init", *data, "--org", "Smoke", "--password-stdin", *ADMIN, stdin="correct horse battery"))
         assert made["org_id"].startswith("org_") and made["verification_key"]
         with self.serving() as port:
             assert self.status(port, "/healthz") == 200
-            phone = json.loads(self.run("admin", "phone", "--data", str(self.data), "--email", "a@example.com", "--number", "+15550100123", "--verified", "--json"))
+            phone = json.loads(self.run("admin", "phone", *data, "--number", "+15550100123", "--verified", *ADMIN))
             assert phone["otpauth_uri"].startswith("otpauth://totp/")
-        told = json.loads(self.run("audit", "verify", "--data", str(self.data), "--json"))
+        told = json.loads(self.run("audit", "verify", *data, "--json"))
         assert told, "audit verify --json said nothing"
 
     def blocks_without_a_daemon(self) -> None:
-        done = subprocess.run([*self.argv, "hook", "claude"], input=json.dumps(CALL).encode(), env=self.environment, capture_output=True, timeout=60, check=False)
-        assert (done.returncode, done.stdout) == (2, b""), done
+        done = self.start([*self.argv, "hook", "claude"], json.dumps(CALL))
+        assert (done.returncode, done.stdout) == (2, ""), done
         assert len(done.stderr.splitlines()) == 1, done.stderr
 
     def installs_and_uninstalls(self) -> None:
@@ -73,15 +78,18 @@ class Ony:
         self.run("install", "claude", "--user")
         hooks = json.loads(settings.read_text())["hooks"]["PreToolUse"]
         command = hooks[0]["hooks"][0]["command"]
-        done = subprocess.run(["/bin/sh", "-c", command], input=json.dumps(CALL).encode(), env=self.environment, capture_output=True, timeout=60, check=False)
-        assert (done.returncode, done.stdout) == (2, b""), "the installed hook must block while no daemon runs"
+        done = self.start(["/bin/sh", "-c", command], json.dumps(CALL))
+        assert (done.returncode, done.stdout) == (2, ""), "the installed hook must block while no daemon runs"
         self.run("uninstall", "claude", "--user")
         assert json.loads(settings.read_text()) == {"model": "opus"}
 
     def run(self, *words: str, stdin: str = "") -> str:
-        done = subprocess.run([*self.argv, *words], input=stdin, env=self.environment, capture_output=True, text=True, timeout=120, check=False)
+        done = self.start([*self.argv, *words], stdin)
         assert done.returncode == 0, f"ony {' '.join(words[:2])} ended with {done.returncode}: {done.stderr.strip()}"
         return done.stdout
+
+    def start(self, argv: list[str], stdin: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(argv, input=stdin, env=self.environment, capture_output=True, text=True, timeout=120, check=False)
 
     @contextmanager
     def serving(self) -> Iterator[int]:

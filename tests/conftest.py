@@ -1,7 +1,7 @@
-"""What every test gets: a HOME of its own, quick and repeatable hypothesis runs, and an error for whatever reaches past the test's own folders.
+"""What every test gets: a HOME of its own, quick and repeatable hypothesis runs, an error for whatever reaches past its own folders.
 
-MUST: fail a test that writes under the real home, reads an agent's or Ony's own settings there, or looks for a host that is not this one,
-also where the code under test swallowed the error.
+MUST: fail a test that writes under the real home, reads an agent's or Ony's own settings there, or looks for a host that is not this
+one, also where the code under test swallowed the error.
 """
 
 import os
@@ -18,7 +18,8 @@ ROOT = Path(__file__).resolve().parent.parent
 REAL_HOME = os.path.realpath(os.path.expanduser("~"))
 PRIVATE = tuple(os.path.join(REAL_HOME, name) for name in (".ony", ".claude", ".codex", ".ssh", ".aws", ".kube", ".gitconfig"))
 OURS = tuple(os.path.realpath(path) + os.sep for path in (ROOT, tempfile.gettempdir()))
-WRITES = frozenset({"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.chmod", "os.chown", "os.truncate", "os.utime"})
+CHANGES = ("mkdir", "rename", "remove", "rmdir", "link", "symlink", "chmod", "chown", "truncate", "utime")
+WRITES = frozenset(f"os.{name}" for name in CHANGES)
 LISTS = frozenset({"os.listdir", "os.scandir"})
 LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0")
 

@@ -19,13 +19,13 @@ def forgive(own_home: Path):
 @pytest.mark.parametrize("name", ["ony-test-must-not-write", ".claude/settings.json", ".ony/connector.json"])
 def test_writing_under_the_real_home_is_an_error(name):
     with pytest.raises(conftest.Trespass):
-        open(os.path.join(conftest.REAL_HOME, name), "w")
+        Path(conftest.REAL_HOME, name).write_text("")
     assert conftest.trespasses
 
 
 def test_reading_the_agents_own_settings_is_an_error():
     with pytest.raises(conftest.Trespass):
-        open(os.path.join(conftest.REAL_HOME, ".claude", "settings.json"))
+        Path(conftest.REAL_HOME, ".claude", "settings.json").read_text()
 
 
 def test_a_trespass_that_the_code_swallowed_is_remembered():

@@ -1,4 +1,4 @@
-"""The documents and the program say the same: every command explains itself, is written about, and every line a reader may copy is understood."""
+"""Documents and program say the same: every command explains itself and is written about, every line a reader may copy is understood."""
 
 import re
 import shlex

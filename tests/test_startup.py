@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-CALL = b'{"session_id":"s","cwd":"/","hook_event_name":"PreToolUse","tool_name":"Bash","tool_input":{"command":"git status"},"tool_use_id":"t"}'
+CALL = b"""{"session_id": "s", "cwd": "/", "hook_event_name": "PreToolUse", "tool_name": "Bash",
+            "tool_input": {"command": "git status"}, "tool_use_id": "t"}"""
 REPORT = "import sys, atexit; atexit.register(lambda: print(*sorted(sys.modules), file=sys.stderr)); sys.argv = {argv!r}; "
 HEAVY = {"asyncio", "cryptography", "dulwich", "h11", "jinja2", "sqlglot", "tree_sitter", "http.client", "ssl", "sqlite3"}
 
@@ -19,7 +20,9 @@ HEAVY = {"asyncio", "cryptography", "dulwich", "h11", "jinja2", "sqlglot", "tree
 def modules_after(code: str, argv: list[str], home: Path) -> set[str]:
     """sys.modules at the end of `code` in a fresh interpreter that sees only this checkout."""
     text = f"import sys; sys.path.insert(0, {str(ROOT)!r}); " + REPORT.format(argv=argv) + code
-    done = subprocess.run([sys.executable, "-I", "-c", text], capture_output=True, text=True, env={"HOME": str(home)}, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", text], capture_output=True, text=True, env={"HOME": str(home)}, timeout=60, check=False
+    )
     return set(done.stderr.splitlines()[-1].split())
 
 
@@ -38,7 +41,8 @@ def test_ony_hook_loads_nothing_of_ours_but_the_hook(own_home):
     probe = (
         "import os; real = os._exit\n"
         "def told(code):\n    sys.stderr.write('\\n' + ' '.join(sorted(sys.modules)) + '\\n'); sys.stderr.flush(); real(code)\n"
-        f"os._exit = told; sys.argv = ['ony', 'hook', 'claude']; import runpy; runpy.run_path({str(ROOT / 'ony.py')!r}, run_name='__main__')"
+        "os._exit = told; sys.argv = ['ony', 'hook', 'claude']; import runpy\n"
+        f"runpy.run_path({str(ROOT / 'ony.py')!r}, run_name='__main__')"
     )
     done = subprocess.run([sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{probe}"],
                           input=CALL, capture_output=True, env={"HOME": str(own_home)}, timeout=60, check=False)  # fmt: skip

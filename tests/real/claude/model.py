@@ -1,4 +1,4 @@
-"""A stand-in for Anthropic's Messages API on loopback: it plays a scripted list of turns, so that the real Claude Code can be driven offline.
+"""A stand-in for Anthropic's Messages API on loopback: it plays a scripted list of turns, so that the real Claude Code runs offline.
 
 API: https://docs.anthropic.com/en/api/messages (streaming: .../messages-streaming), as far as Claude Code uses it.
 """
@@ -139,7 +139,8 @@ def _stream(message: dict[str, Any], blocks: list[Block]) -> bytes:
     events: list[tuple[str, dict[str, Any]]] = [("message_start", {"message": {**message, "stop_reason": None}})]
     for index, block in enumerate(blocks):
         events += _streamed(index, block)
-    events.append(("message_delta", {"delta": {"stop_reason": message["stop_reason"], "stop_sequence": None}, "usage": {"output_tokens": 5}}))
+    ending = {"stop_reason": message["stop_reason"], "stop_sequence": None}
+    events.append(("message_delta", {"delta": ending, "usage": message["usage"]}))
     events.append(("message_stop", {}))
     return "".join(f"event: {kind}\ndata: {json.dumps({'type': kind, **data})}\n\n" for kind, data in events).encode()
 

@@ -1,12 +1,12 @@
 """The hook: one event of an agent in on stdin, one answer out on stdout. A thin client of the daemon; it holds no key and decides nothing.
 
 MUST end with exit code 0 and one whole answer on stdout, or with exit code 2, nothing on stdout and one line on stderr. Nothing in between.
-MUST end by itself: at its deadline, on SIGTERM, and when its agent is gone (the installed command runs under `sh -c`: the parent's parent counts).
+MUST end by itself: at its deadline, on SIGTERM, and when its agent is gone (it runs under `sh -c`, so the parent's parent counts too).
 MUST check that the other end of the socket belongs to the user it was installed for.
 MUST NOT parse JSON, start a program, or believe the environment, but for one word that may only choose between two ways to say no.
 
-`ony install` copies this file out; agents run `python3 -I -S hook.py SOCKET UID AGENT DEADLINE` with whatever Python >= 3.8 starts fastest. So it keeps
-to that syntax and imports four modules, which the interpreter has at hand.
+`ony install` copies this file out; agents run `python3 -I -S hook.py SOCKET UID AGENT DEADLINE` with whatever Python >= 3.8 starts fastest.
+So it keeps to that syntax and imports four modules, which the interpreter has at hand.
 """
 
 import _socket

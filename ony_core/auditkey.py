@@ -24,7 +24,7 @@ _PREFIX = "ony-audit-"
 
 
 def read_keys(path: str | os.PathLike[str]) -> dict[str, bytes]:
-    """{org_id: key} of an audit.key file. OnyError where it is missing, unreadable, open to others or damaged."""
+    """{org_id: key} of the server's audit.key. OnyError where it is missing, unreadable, open to others or damaged."""
     try:
         with open(path, "rb") as file:
             mode = os.fstat(file.fileno()).st_mode

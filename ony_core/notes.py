@@ -16,6 +16,7 @@ from ony_core import checkpoint, durable
 from ony_core.errors import Malformed, OnyError
 
 _FILE = re.compile(r"[0-9a-f]{16}\.json\Z", re.ASCII)
+_WHICH = "give the heads folder of a connector, one of its files, or a note"
 _HINT = "do not delete it: keep it for whoever looks into this, and run `ony doctor`"
 
 
@@ -56,7 +57,7 @@ def write_head(folder: str | os.PathLike[str], note: str) -> Head:
     with durable.locked(folder):
         kept = read_head(folder, fresh.origin)
         if kept and kept.size == fresh.size and kept.root != fresh.root:
-            raise OnyError("two checkpoints of one size differ: the log has forked", "keep both, trust neither, ask whoever runs the server")
+            raise OnyError("two checkpoints of one size differ: the log has forked", "keep both, and ask whoever runs the server")
         if kept and kept.size >= fresh.size:
             return kept
         text = json.dumps({"origin": fresh.origin, "size": fresh.size, "root": fresh.root.hex(), "note": note})
@@ -72,9 +73,9 @@ def witnesses(path: str | os.PathLike[str]) -> list[Head]:
     try:
         files = sorted(p for p in path.iterdir() if _FILE.match(p.name)) if path.is_dir() else [path]
     except OSError as error:
-        raise OnyError(f"cannot read the witness ({error.strerror})", "give the heads folder of a connector, one of its files, or a note") from None
+        raise OnyError(f"cannot read the witness ({error.strerror})", _WHICH) from None
     if not files:
-        raise OnyError(f"there are no heads in {path}", "give the heads folder of a connector, one of its files, or a note")
+        raise OnyError(f"there are no heads in {path}", _WHICH)
     return [_read(p) for p in files]
 
 

@@ -138,7 +138,7 @@ class Log:
         mac_of = chain.row_macs(self._key(org_id), self._origin_of(org_id))
         previous = _one(db.execute(sql.ROW, (org_id, first - 1)))[1] if first > 1 else chain.first_mac(self._origin_of(org_id))
         expected = first
-        for seq, body, mac in db.execute(sql.ROWS, (org_id, first)):
+        for seq, body, mac in db.execute(sql.ROWS_FROM, (org_id, first)):
             if seq != expected or mac_of(previous, seq, body) != mac:
                 raise _unsound()
             previous, expected = mac, seq + 1

@@ -152,7 +152,9 @@ class Provider:
 
     def join(self) -> None:
         """Until every call is over and every status callback was delivered."""
-        for thread in list(self._threads):
+        with self._lock:
+            threads = list(self._threads)
+        for thread in threads:
             thread.join(PATIENCE_S)
             assert not thread.is_alive(), "a simulated call did not end"
         self.delivery.settle()
@@ -195,11 +197,11 @@ class Provider:
         wrong = self._invalid(dict(pairs), [value for name, value in pairs if name == "StatusCallbackEvent"])
         if wrong:
             return wrong
-        call = self._place(pairs)
+        queued = self._place(pairs)
         if fault == "timeout_after_accept":
             self._stopping.wait(PATIENCE_S)
             return None
-        return 201, _resource(call)
+        return 201, queued
 
     def _invalid(self, given: dict[str, str], events: list[str]) -> tuple[int, Any] | None:
         to, caller = given.get("To", ""), given.get("From", "")
@@ -219,7 +221,7 @@ class Provider:
             return CREATE_FAULTS["price"]
         return None
 
-    def _place(self, pairs: list[tuple[str, str]]) -> Call:
+    def _place(self, pairs: list[tuple[str, str]]) -> dict[str, Any]:
         sid = "CA" + uuid.uuid4().hex if self.twilio_sids else str(uuid.uuid4())
         to = dict(pairs)["To"]
         with self._lock:
@@ -229,10 +231,11 @@ class Provider:
                 phone = Phone(to)
             call = phone.call = Call(self, phone, sid, pairs)
             self.calls[sid] = call
-        thread = threading.Thread(target=call.run, daemon=True)
-        self._threads.append(thread)
-        thread.start()
-        return call
+            queued = _resource(call)
+            thread = threading.Thread(target=call.run, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+        return queued
 
     def _one(self, method: str, sid: str, given: dict[str, str]) -> tuple[int, Any] | None:
         call = self.calls.get(sid)

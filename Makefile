@@ -31,7 +31,7 @@ test: $(STEPS)-test
 	$(PY) -m pytest -rs tests $(ARGS)
 
 test-real: $(STEPS)-test
-	$(PY) -m pytest -rs -s -o norecursedirs= tests/real $(ARGS)
+	$(PY) -m pytest -rs -s -o norecursedirs='.*' tests/real $(ARGS)
 
 soak: $(STEPS)-test
 	$(PY) -m pytest -rs --soak tests $(ARGS)

@@ -72,34 +72,34 @@ class Log:
 def database(folder: Path) -> Iterator[sqlite3.Connection]:
     """A read-only connection inside one transaction. Works beside a running server and on a bare copy of the file. OnyError if there
     is none.
+
+    A file without its -wal is open nowhere, so it is read as immutable: otherwise SQLite would leave two new files beside it, owned by
+    the reader.
     """
     path = folder / "ony.db"
     if not path.is_file():
         raise OnyError(f"there is no ony.db in {folder}", "name the server's data folder with --data, or an export with --export")
-    db = _connect(path)
+    wal = path.with_name(path.name + "-wal")
+    alone = not wal.exists()
+    db = _connect(path, "&immutable=1" if alone else "")
     try:
         yield db
     finally:
         db.close()
+    if alone and wal.exists():
+        raise OnyError("the server was started while its log was being read", "run this again")
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    """mode=ro first; a copy without its -wal on read-only ground can only be opened as immutable, which is safe because nobody else
-    has it open.
-    """
-    wal = path.with_name(path.name + "-wal")
-    for extra in ("", "&immutable=1"):
-        db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro{extra}", uri=True, isolation_level=None)
-        try:
-            db.execute("PRAGMA query_only = 1")
-            db.execute("BEGIN")
-            db.execute(sql.SERVER_ID).fetchone()
-            return db
-        except sqlite3.Error as error:
-            db.close()
-            if extra or wal.exists():
-                raise OnyError(f"{path.name} cannot be read ({error})", "check that it is an Ony database and readable for you") from None
-    raise AssertionError("unreachable")
+def _connect(path: Path, extra: str) -> sqlite3.Connection:
+    db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro{extra}", uri=True, isolation_level=None)
+    try:
+        db.execute("PRAGMA query_only = 1")
+        db.execute("BEGIN")
+        db.execute(sql.SERVER_ID).fetchone()
+    except sqlite3.Error as error:
+        db.close()
+        raise OnyError(f"{path.name} cannot be read ({error})", "check that it is an Ony database and readable for you") from None
+    return db
 
 
 def organisations(db: sqlite3.Connection) -> list[str]:

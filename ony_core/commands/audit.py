@@ -27,7 +27,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     check = _verb(verbs, "verify", "check every row, checkpoint and kept head; exit 0, 3 with --strict, or 10 to 18", _verify)
     check.add_argument("--key", metavar="FILE", help="audit.key, or the verification key in a file (default: audit.key of the data folder)")
-    check.add_argument("--witness", metavar="FILE", action="append", default=[], help="a connector's heads folder, one file of it, or a note")
+    check.add_argument("--witness", metavar="FILE", action="append", default=[], help="a connector's heads folder, a file of it, or a note")
     check.add_argument("--strict", action="store_true", help="exit 3 where no head kept outside agrees")
     listing = _verb(verbs, "list", "one line per row", _list)
     listing.add_argument("--from", dest="first", type=int, default=1, metavar="SEQ", help="begin with this row")

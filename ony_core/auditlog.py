@@ -17,6 +17,8 @@ from ony_core import chain, checkpoint
 from ony_core.errors import OnyError
 from ony_core.store import audit_sql as sql
 
+UNREADABLE = (sqlite3.Error, ValueError, OverflowError)  # ValueError: sqlite3 decodes its own message about a damaged file
+
 Row = tuple[int, bytes, bytes]  # seq, body, mac
 
 
@@ -96,7 +98,7 @@ def _connect(path: Path, extra: str) -> sqlite3.Connection:
         db.execute("PRAGMA query_only = 1")
         db.execute("BEGIN")
         db.execute(sql.SERVER_ID).fetchone()
-    except sqlite3.Error as error:
+    except UNREADABLE as error:
         db.close()
         raise OnyError(f"{path.name} cannot be read ({error})", "check that it is an Ony database and readable for you") from None
     return db
@@ -106,7 +108,7 @@ def organisations(db: sqlite3.Connection) -> list[str]:
     """Every organisation the database speaks of, in any of the log's tables."""
     try:
         return [row[0] for row in db.execute(sql.ORGS)]
-    except sqlite3.Error as error:
+    except UNREADABLE as error:
         raise OnyError(f"the audit tables cannot be read ({error})", "check that this is an Ony database") from None
 
 
@@ -115,7 +117,7 @@ def log_of(db: sqlite3.Connection, org_id: str) -> Log:
     try:
         found = db.execute(sql.SERVER_ID).fetchone()
         shown = [(str(who), int(size), bytes(root)) for who, size, root in db.execute(sql.HEADS, (org_id,))]
-    except (sqlite3.Error, TypeError, ValueError) as error:
+    except (*UNREADABLE, TypeError) as error:
         raise OnyError(f"the database cannot be read ({error})", "check that it is an Ony database") from None
     origin = f"ony/{found[0] if found else ''}/{org_id}"
     if not checkpoint.ORIGIN.match(origin):
@@ -139,7 +141,7 @@ def _from_database(db: sqlite3.Connection, org_id: str) -> Iterator[Row | Promis
         while promise:
             yield promise
             promise = _promise(promises.fetchone())
-    except (sqlite3.Error, OverflowError) as error:
+    except UNREADABLE as error:
         raise Broken("FORMAT", last + 1, f"the database cannot be read on: {error}") from None
 
 

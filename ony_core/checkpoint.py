@@ -1,9 +1,9 @@
 """The text of a checkpoint: what the log promised, when, in a form that any transparency-log tool reads.
 
 Source: C2SP tlog-checkpoint and signed-note (github.com/C2SP/C2SP). One extension line carries the key id, the time and the newest row MAC.
-The text MUST have one spelling only: what parses is byte for byte what `make` would write. Two signature lines bear the origin as
-their name: the seal (HMAC-SHA256 under the log's own key; whoever can check it could also make it) and the Ed25519 line (checkable by
-anyone with the public key).
+Two signature lines bear the origin as their name: the Ed25519 line, which anyone with the public key can check, and last the seal,
+HMAC-SHA256 under the log's own key over every byte before it. MUST: one spelling only; what parses is byte for byte what was written.
+MUST: the seal covers the Ed25519 line too, so that a verifier that cannot check the one still sees when it was damaged.
 """
 
 import base64
@@ -20,7 +20,7 @@ MAX_NOTE = 8192
 MAX_SIGNATURES = 16
 ORIGIN = re.compile(r"ony/[0-9a-f]{32}/org_[0-9a-f]{32}\Z", re.ASCII)
 _EXTENSION = re.compile(r"epoch 0 key ([0-9a-f]{8}) time (\S{20}) last ([0-9a-f]{64})\Z", re.ASCII)
-_SIZE = re.compile(r"0|[1-9][0-9]{0,17}\Z", re.ASCII)
+_SIZE = re.compile(r"(?:0|[1-9][0-9]{0,17})\Z", re.ASCII)
 _SEAL, _ED25519 = 32, 64  # signature lengths tell the two lines apart
 _DASH = "\u2014 "
 
@@ -29,7 +29,9 @@ Verify = Callable[[bytes, bytes], bool]  # (signature, message) -> holds
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A parsed checkpoint. root, last: 32 bytes; at: UTC seconds; text: the signed part, signatures: (name, key id, signature)."""
+    """A parsed checkpoint. root, last: 32 bytes; at: UTC seconds; text: the signed part;
+    unsealed: all but the last line; signatures: (name, key id, signature).
+    """
 
     origin: str
     size: int
@@ -38,6 +40,7 @@ class Note:
     at: int
     last: bytes
     text: str
+    unsealed: str
     signatures: tuple[tuple[str, bytes, bytes], ...]
 
 
@@ -51,16 +54,17 @@ def make(origin: str, size: int, root: bytes, key: bytes, at: int, last: bytes) 
     return f"{origin}\n{size}\n{_b64(root)}\nepoch 0 key {key_id(key)} time {rfc3339(at)} last {last.hex()}\n"
 
 
-def seal(text: str, key: bytes) -> str:
-    """The line that only holders of the audit key can make or check. Rows are MACed behind another prefix, so no row is ever a seal."""
-    origin = text.partition("\n")[0]
-    return _line(origin, _seal_id(origin, key), hmac.digest(key, text.encode(), "sha256"))
-
-
 def sign(text: str, sign_ed25519: Callable[[bytes], bytes], public_key: bytes) -> str:
     """The line that anyone can check. Key id as in C2SP signed-note: SHA-256(name, 0x0A, 0x01, public key)."""
     origin = text.partition("\n")[0]
     return _line(origin, sha256(origin.encode() + b"\n\x01" + public_key).digest()[:4], sign_ed25519(text.encode()))
+
+
+def seal(note: str, key: bytes) -> str:
+    """The last line, which only holders of the audit key can make or check. note: text, blank line, Ed25519 line. Rows are MACed behind
+    another prefix, so no row is ever a seal.
+    """
+    return _line(note.partition("\n")[0], *_seal(note, key))
 
 
 def parse(note: str) -> Note:
@@ -75,13 +79,14 @@ def parse(note: str) -> Note:
     if not extension:
         raise Malformed("a checkpoint has an unknown extension line")
     return Note(lines[0], int(lines[1]), _unb64(lines[2], 32), extension[1], _seconds(extension[2]), bytes.fromhex(extension[3]),
-                head + "\n", _signatures(tail))  # fmt: skip
+                head + "\n", note[: note.rfind("\n", 0, -1) + 1], _signatures(tail))  # fmt: skip
 
 
 def sealed_by(note: Note, key: bytes) -> bool:
-    """Does the note carry the seal of this key?"""
-    expected = hmac.digest(key, note.text.encode(), "sha256")
-    return any(hmac.compare_digest(expected, made) for name, _, made in note.signatures if name == note.origin and len(made) == _SEAL)
+    """Is the last line of the note the seal of this key?"""
+    name, identity, made = note.signatures[-1]
+    expected_identity, expected = _seal(note.unsealed, key)
+    return name == note.origin and identity == expected_identity and hmac.compare_digest(expected, made)
 
 
 def signed_by(note: Note, verify: Verify) -> bool:
@@ -89,8 +94,11 @@ def signed_by(note: Note, verify: Verify) -> bool:
     return any(verify(made, note.text.encode()) for name, _, made in note.signatures if name == note.origin and len(made) == _ED25519)
 
 
-def _seal_id(origin: str, key: bytes) -> bytes:
-    return sha256(origin.encode() + b"\n\xffony-hmac-sha256-v1" + bytes.fromhex(key_id(key))).digest()[:4]
+def _seal(unsealed: str, key: bytes) -> tuple[bytes, bytes]:
+    """(key id, MAC); the key id is made as C2SP asks of algorithms that are not its own: type 0xFF and a name."""
+    origin = unsealed.partition("\n")[0]
+    identity = sha256(origin.encode() + b"\n\xffony-hmac-sha256-v1" + bytes.fromhex(key_id(key))).digest()[:4]
+    return identity, hmac.digest(key, unsealed.encode(), "sha256")
 
 
 def _line(name: str, identity: bytes, signature: bytes) -> str:

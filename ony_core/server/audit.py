@@ -102,7 +102,8 @@ class Log:
     def _note(self, org_id: str, size: int, root: bytes, last: bytes) -> str:
         key = self._key(org_id)
         text = checkpoint.make(self._origin_of(org_id), size, root, key, self._clock.wall(), last)
-        return text + "\n" + checkpoint.seal(text, key) + checkpoint.sign(text, self._sign, self._public)
+        signed = text + "\n" + checkpoint.sign(text, self._sign, self._public)
+        return signed + checkpoint.seal(signed, key)
 
     def _tip(self, db: sqlite3.Connection, org_id: str) -> tuple[int, bytes]:
         found = db.execute(sql.LAST_ROW, (org_id,)).fetchone()

@@ -127,7 +127,7 @@ def resealed(world: World, key: bytes, upto: int | None = None) -> None:
     rows = db.execute("SELECT seq, body FROM audit WHERE org_id = ? ORDER BY seq", (ORG,)).fetchall()
     sizes = [size for (size,) in db.execute("SELECT size FROM checkpoint WHERE org_id = ? ORDER BY size", (ORG,))]
     for table in ("audit", "audit_node", "checkpoint"):
-        db.execute(f"DELETE FROM {table}")  # noqa: S608 fixed names
+        db.execute(f"DELETE FROM {table}")
     (world.folder / "forged.key").write_text((world.folder / "audit.key").read_text().replace(world.key.hex(), key.hex()))
     (world.folder / "forged.key").chmod(0o600)
     forger = Log(world.folder / "forged.key", origin_of, STRANGER.sign, world.clock)

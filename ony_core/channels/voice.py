@@ -191,5 +191,4 @@ _OUTCOMES = {
     ("", "revoked"): "The approval is taken back. The agent will not do this. Goodbye.",
     ("", "closed"): "Too many wrong codes. Approval by phone is closed for 15 minutes. " + _NOTHING,
     ("", "too_late"): "This request has been decided elsewhere, or its time is over. Goodbye.",
-    ("", "not_stored"): "Your decision could not be stored. It does not count. Goodbye.",
 }  # fmt: skip

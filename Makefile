@@ -28,6 +28,7 @@ run: $(STEPS)-run
 	.venv/bin/ony demo $(ARGS)
 
 test: $(STEPS)-test
+	@echo 'left out: tests/real (needs node, npm and the network: make test-real); full counts of the long suites (make soak)'
 	$(PY) -m pytest -rs tests $(ARGS)
 
 test-real: $(STEPS)-test

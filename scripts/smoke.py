@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -31,7 +32,9 @@ def smoke(executable: Path, folder: Path) -> Iterator[tuple[str, float]]:
     """Yields (what held, seconds); AssertionError at the first that did not."""
     began = time.monotonic()
     ony = Ony(executable, folder)
-    steps = (ony.says_its_version, ony.explains, ony.serves_and_its_log_verifies, ony.blocks_without_a_daemon, ony.installs_and_uninstalls)
+    steps = [ony.says_its_version, ony.explains, ony.serves_and_its_log_verifies, ony.blocks_without_a_daemon, ony.installs_and_uninstalls]
+    if executable.suffix == ".pyz":
+        steps.append(ony.refuses_parts_that_were_changed)
     for step in steps:
         step()
         yield step.__name__.replace("_", " "), time.monotonic() - began
@@ -82,6 +85,15 @@ class Ony:
         assert (done.returncode, done.stdout) == (2, ""), "the installed hook must block while no daemon runs"
         self.run("uninstall", "claude", "--user")
         assert json.loads(settings.read_text()) == {"model": "opus"}
+
+    def refuses_parts_that_were_changed(self) -> None:
+        """What stands in the cache folder is imported and runs as the owner, so a changed byte there must end the start."""
+        part = next(self.home.glob(".cache/ony/*/**/*.so"))
+        part.write_bytes(part.read_bytes()[:-1] + b"!")
+        done = self.start([*self.argv, "--version"], "")
+        assert (done.returncode, done.stdout) == (1, "") and "were changed" in done.stderr, done
+        shutil.rmtree(self.home / ".cache" / "ony")
+        self.says_its_version()
 
     def run(self, *words: str, stdin: str = "") -> str:
         done = self.start([*self.argv, *words], stdin)

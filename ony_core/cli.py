@@ -61,7 +61,7 @@ def parser_of(word: str) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     module.arguments(parser)
-    parser.set_defaults(command=module.run)
+    parser.set_defaults(run_command=module.run)  # a name that no argument takes
     return parser
 
 
@@ -82,7 +82,7 @@ def _dispatch(words: list[str]) -> int:
     if words[0] not in COMMANDS:
         raise OnyError(f"there is no command {words[0][:40]!r}", "`ony --help` lists them", EXIT_USAGE)
     args = parser_of(words[0]).parse_args(words[1:])
-    return int(args.command(args))
+    return int(args.run_command(args))
 
 
 def _overview() -> str:

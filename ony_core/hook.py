@@ -26,7 +26,7 @@ class Blocked(Exception):
     """Why the call must not run: a line for people and for the model."""
 
 
-def main(words):
+def main(words: "list[str]") -> None:
     """Answers one event and ends the process. words: SOCKET, user id of its owner, AGENT, DEADLINE in seconds."""
     try:
         code, out, err = _exchange(*_arguments(words))
@@ -42,7 +42,7 @@ def main(words):
     os._exit(code)
 
 
-def by_hand(words):
+def by_hand(words: "list[str]") -> None:
     """`ony hook AGENT` in a terminal or a script: the daemon of $ONY_HOME or ~/.ony. Other words are left to `main`."""
     if len(words) == 1:
         home = os.path.abspath(os.environ.get("ONY_HOME") or os.path.expanduser("~/.ony"))
@@ -50,23 +50,23 @@ def by_hand(words):
     main(words)
 
 
-def peer_uid(sock):
+def peer_uid(sock: "_socket.socket") -> int:
     """User id of the process at the other end of a unix socket (Linux unix(7) SO_PEERCRED, macOS unix(4) LOCAL_PEERCRED)."""
     if hasattr(_socket, "SO_PEERCRED"):
         credentials = sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)
     else:
-        credentials = sock.getsockopt(0, _socket.LOCAL_PEERCRED, 76)
+        credentials = sock.getsockopt(0, _socket.LOCAL_PEERCRED, 76)  # type: ignore[attr-defined,unused-ignore]
     if len(credentials) < 8:
         raise Blocked("the system does not say who answers on the socket")
     return int.from_bytes(credentials[4:8], sys.byteorder)
 
 
-def frame(agent, entrypoint, body):
+def frame(agent: str, entrypoint: str, body: bytes) -> bytes:
     """`ONY1 <agent> <entrypoint>` + newline + length (32 bits, big endian) + body."""
     return b"ONY1 %s %s\n" % (agent.encode("ascii"), entrypoint.encode("ascii")) + len(body).to_bytes(4, "big") + body
 
 
-def unframe(reply):
+def unframe(reply: bytes) -> "tuple[int, bytes, bytes]":
     """(exit code, stdout, stderr) of a whole reply: one byte, then length + bytes twice, and nothing after."""
     out_end = 5 + int.from_bytes(reply[1:5], "big")
     err_end = out_end + 4 + int.from_bytes(reply[out_end : out_end + 4], "big")
@@ -78,18 +78,18 @@ def unframe(reply):
     return code, out, err
 
 
-def word(text):
+def word(text: str) -> str:
     """The text if it is a short word of [a-z-], else "unknown"."""
     return text if 0 < len(text) <= 24 and _LETTERS.issuperset(text) else "unknown"
 
 
-def _arguments(words):
+def _arguments(words: "list[str]") -> "tuple[str, int, str, float]":
     if len(words) != 4 or word(words[2]) != words[2] or words[0][:1] != "/":
         raise Blocked("the hook was called in a way it does not know: run `ony install` again")
     return words[0], int(words[1]), words[2], _now() + int(words[3])
 
 
-def _exchange(path, uid, agent, deadline):
+def _exchange(path: str, uid: int, agent: str, deadline: float) -> "tuple[int, bytes, bytes]":
     watch = _Watch(deadline)
     os.fstat(1)  # without a stdout the socket would take its number, and the answer would go back to the daemon
     body = _stdin(watch)
@@ -102,12 +102,12 @@ def _exchange(path, uid, agent, deadline):
 class _Watch:
     """What ends a wait: the deadline, or the agent's death."""
 
-    def __init__(self, deadline):
+    def __init__(self, deadline: float) -> None:
         self.deadline = deadline
         self.family = _family()
         self.looked = _now()
 
-    def check(self):
+    def check(self) -> None:
         now = _now()
         if now >= self.deadline:
             raise Blocked("no answer in time, so the call is blocked")
@@ -118,7 +118,7 @@ class _Watch:
             raise Blocked("the agent is gone, so the call is blocked")
 
 
-def _family():
+def _family() -> "tuple[int, int]":
     """(parent, its parent). The second is 0 where /proc does not tell; it stands second behind the bracket that ends the name (proc(5))."""
     parent = os.getppid()
     try:
@@ -128,11 +128,12 @@ def _family():
         return parent, 0
 
 
-def _stdin(watch):
+def _stdin(watch: _Watch) -> bytes:
     """All of stdin. Without blocking unless a person types it, so that a writer who never finishes cannot outlast the deadline."""
     if not os.isatty(0):
         os.set_blocking(0, False)
-    parts, size, pause = [], 0, 0.0005
+    parts: list[bytes] = []
+    size, pause = 0, 0.0005
     while True:
         watch.check()
         try:
@@ -149,7 +150,7 @@ def _stdin(watch):
             raise Blocked("the call is larger than 16 MiB, so it is blocked")
 
 
-def _connect(path, uid):
+def _connect(path: str, uid: int) -> "_socket.socket":
     sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     sock.settimeout(10)
     try:
@@ -161,7 +162,7 @@ def _connect(path, uid):
     return sock
 
 
-def _send(sock, data, watch):
+def _send(sock: "_socket.socket", data: bytes, watch: _Watch) -> None:
     view = memoryview(data)
     while view:
         watch.check()
@@ -171,8 +172,9 @@ def _send(sock, data, watch):
             continue
 
 
-def _receive(sock, watch):
-    parts, size = [], 0
+def _receive(sock: "_socket.socket", watch: _Watch) -> bytes:
+    parts: list[bytes] = []
+    size = 0
     while True:
         watch.check()
         try:
@@ -187,13 +189,13 @@ def _receive(sock, watch):
             raise Blocked("the daemon's answer is too large, so the call is blocked")
 
 
-def _write(descriptor, data):
+def _write(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
 
 
-def _now():
+def _now() -> float:
     return time.clock_gettime(_CLOCK)
 
 

@@ -19,8 +19,8 @@ _CONFIGURATION = "ConfigChange"
 _OBSERVED = frozenset(
     {"SessionStart", "SessionEnd", "UserPromptSubmit", "UserPromptExpansion", "PostToolUse", "PostToolUseFailure", "PostToolBatch",
      "PermissionRequest", "PermissionDenied", "Notification", "Stop", "StopFailure", "SubagentStart", "SubagentStop", "PreCompact",
-     "PostCompact", "MessageDisplay", "TaskCreated", "TaskCompleted", "TeammateIdle", "InstructionsLoaded", "WorktreeCreate", "WorktreeRemove",
-     "Setup", "Elicitation", "ElicitationResult", "CwdChanged", "FileChanged"}
+     "PostCompact", "MessageDisplay", "TaskCreated", "TaskCompleted", "TeammateIdle", "InstructionsLoaded", "WorktreeCreate",
+     "WorktreeRemove", "Setup", "Elicitation", "ElicitationResult", "CwdChanged", "FileChanged"}
 )  # fmt: skip
 # Built-in tools whose names may leave this machine; every other name could hold anything.
 _TOOLS = frozenset(

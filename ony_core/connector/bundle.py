@@ -1,6 +1,6 @@
-"""What the server lets this connector know and do right now: device states, policy numbers, session modes. Signed, numbered, and short-lived.
+"""What the server lets this connector know and do right now: device states, policy numbers, session modes. Signed, numbered, short-lived.
 
-MUST never go back to a lower version, also over a restart. MUST count as none when it is older than 24 hours by its own date, or from the future.
+MUST never go back to a lower version, also over a restart. MUST count as none when it is older than 24 hours or from the future.
 MUST NOT add an approver: those are pinned at enrolment; a bundle can only take one away.
 """
 

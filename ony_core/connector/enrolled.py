@@ -88,10 +88,10 @@ def load(folder: Path) -> Enrolled:
         if not isinstance(body, dict) or body.get("v") != 1:
             raise Malformed("unknown version")
         return Enrolled(
-            url=_str(body["url"]), name=_str(body["name"]),
-            connector_id=_id(body, "connector_id", "con_"), org_id=_id(body, "org_id", "org_"), user_id=_id(body, "user_id", "usr_"), token=_token(body["token"]), server_key=_key(body["server_key"]),
-            audit_key=_key(body["audit_key"]), origin=_origin(body["origin"]), approvers=_approvers(body["approvers"]),
-            digest_key=_hex32(body["digest_key"]), alias_key=_hex32(body["alias_key"]),
+            url=_str(body["url"]), name=_str(body["name"]), connector_id=_id(body, "connector_id", "con_"),
+            org_id=_id(body, "org_id", "org_"), user_id=_id(body, "user_id", "usr_"), token=_token(body["token"]),
+            server_key=_key(body["server_key"]), audit_key=_key(body["audit_key"]), origin=_origin(body["origin"]),
+            approvers=_approvers(body["approvers"]), digest_key=_hex32(body["digest_key"]), alias_key=_hex32(body["alias_key"]),
         )  # fmt: skip
     except (Malformed, KeyError) as error:
         raise OnyError(f"{FILE} is damaged ({error})", "enroll again with `ony enroll URL --replace`") from None

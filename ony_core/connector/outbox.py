@@ -1,4 +1,7 @@
-"""What the server is told beside requests: used, refused and mismatched verdicts, heartbeats, hourly counts of passes. Closed words only."""
+"""What the server is told beside requests: used, refused and mismatched verdicts, heartbeats, hourly counts of passes.
+
+Closed words, ids and numbers only.
+"""
 
 import threading
 from collections import Counter, deque

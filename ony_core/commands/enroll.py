@@ -1,0 +1,66 @@
+"""`ony enroll URL`: trade a one-time code for a place at a server. Nothing is stored before the server has proven its name."""
+
+import argparse
+import getpass
+import sys
+
+from ony_core import __version__, canon
+from ony_core.clock import SystemClock
+from ony_core.connector import assurance, bundle, control, enrolled, home, statement
+from ony_core.connector.link import Link
+from ony_core.errors import Malformed, OnyError
+
+HELP = "connect this machine to a server with a one-time code"
+EXAMPLE = """ony enroll https://ony.example.com --name laptop     # asks for the code
+ony admin enroll-code --data /var/lib/ony            # makes one, on the server"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("url", help="the server's address; http:// on this machine only")
+    parser.add_argument("--code", help="the one-time code; without it, it is asked for or read from stdin")
+    parser.add_argument("--name", default="", help="what the owner will see this machine called")
+    parser.add_argument("--replace", action="store_true", help="forget an earlier enrolment of this machine")
+
+
+def run(args: argparse.Namespace) -> int:
+    clock, folder = SystemClock(), home.opened(make=True)
+    link = Link(args.url)
+    if (folder / enrolled.FILE).exists() and not args.replace:
+        raise OnyError("this machine is enrolled already", "use --replace to forget that enrolment")
+    if control.running(folder):
+        raise OnyError("the daemon is running", "run `ony daemon stop` first")
+    code = (args.code or _asked()).strip()
+    enrolled.fingerprint_in(code)
+    body = canon.dumps({"code": code, "name": _name(args.name), "version": __version__, "protocol": 1})
+    answer = link.call("POST", "/v1/enroll", body, timeout_s=20).body
+    accepted = enrolled.accept(answer, code, args.url.rstrip("/"), _name(args.name), clock)
+    signed = answer.get("bundle")
+    first = bundle.check(signed, accepted, statement.verifier(accepted.server_key), None)
+    (folder / bundle.FILE).unlink(missing_ok=True)
+    bundle.keep(folder, signed)
+    enrolled.save(folder, accepted, clock)
+    active = [a for a in first.approvers(accepted.approvers).values() if a.state == "active"]
+    print(f"Enrolled at {accepted.url} as {accepted.name or accepted.connector_id}. Decisions count from: {_labels(active)}.")
+    print("Next: `ony daemon start`, then `ony install claude --user`.")
+    print(assurance.sentence(folder))
+    return 0
+
+
+def _asked() -> str:
+    if sys.stdin.isatty():
+        return getpass.getpass("One-time code: ")
+    line = sys.stdin.readline()
+    if not line.strip():
+        raise OnyError("no one-time code was given", "pass it on stdin, or with --code")
+    return line
+
+
+def _name(name: str) -> str:
+    clean = "".join(c for c in name if c.isalnum() or c in " ._-")[:60].strip()
+    if name and clean != name:
+        raise Malformed("a name is letters, digits, spaces and ._- only, at most 60")
+    return clean
+
+
+def _labels(approvers: list) -> str:  # type: ignore[type-arg]
+    return ", ".join(a.label or a.device_id for a in approvers) or "nobody yet (`ony admin phone` adds a phone; then enroll again)"

@@ -1,0 +1,144 @@
+"""The connector's judgement of one call: what it does, what that means, pass or hold. Nothing here speaks to a person.
+
+MUST hold everything above `none` while no bundle younger than 24 hours is there: modes and revocations would be unknown.
+MUST give the same answer for the same call and the same disk, so that it can be asked again at release.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ony_core import policy, taxonomy
+from ony_core.clock import Clock
+from ony_core.connector import bundle, digest, modes, owner
+from ony_core.connector.enrolled import Enrolled
+from ony_core.connector.heads import Heads
+from ony_core.connector.link import Link
+from ony_core.connector.outbox import Outbox
+from ony_core.connector.sessions import Sessions
+from ony_core.connector.statement import verifier
+from ony_core.connector.used import UsedSet
+from ony_core.errors import Malformed, Refused
+from ony_core.evidence.place import DiskPlace
+from ony_core.facts import derive
+from ony_core.handoff import MAX_FACTS
+from ony_core.model import Approver, Assessment, Fact, ToolCall
+
+log = logging.getLogger("ony.connector")
+EVIDENCE_S = 5.0  # for all reading of one call; what is not read by then is unknown
+REVALIDATE_S = 3600  # a bundle older than this is fetched anew, so that its date moves on
+PlaceOf = Callable[[ToolCall, float, float, Callable[[], float]], DiskPlace]  # (call, session began, deadline, boot clock)
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """A call and what it means. outcome: "pass" or "hold"; session: the alias."""
+
+    call: ToolCall
+    session: str
+    project: str
+    assessment: Assessment
+    request_digest: str
+    mode: str
+    outcome: str
+
+    @property
+    def facts(self) -> tuple[Fact, ...]:
+        return self.assessment.facts
+
+
+def on_disk(call: ToolCall, began: float, deadline: float, boot: Callable[[], float]) -> DiskPlace:
+    return DiskPlace(call.cwd, began, deadline, boot)
+
+
+class Gate:
+    """What a connector knows. Everything it asks of the world came in through the constructor."""
+
+    def __init__(self, folder: Path, enrolled: Enrolled, link: Link, clock: Clock, place: PlaceOf = on_disk) -> None:
+        self.folder, self.enrolled, self.link, self.clock = folder, enrolled, link, clock
+        self.verify = verifier(enrolled.server_key)
+        self.heads = Heads(folder / "heads", enrolled.origin, verifier(enrolled.audit_key))
+        self.used = UsedSet(folder / "used")
+        self.outbox = Outbox(link)
+        self.bundle = bundle.load(folder, enrolled, self.verify)
+        self._sessions = Sessions(folder / "sessions")
+        self._labels = owner.projects(folder)
+        self._place = place
+        self._etag = ""
+        self._set: dict[str, bundle.ModeStatement] = {}  # modes the server signed since the bundle
+        self._exchange = threading.Lock()
+
+    def weigh(self, call: ToolCall) -> Weighed:
+        """Pass or hold, with everything a request needs. Malformed for a call of more parts than a request can carry."""
+        session = digest.alias(self.enrolled.alias_key, call.agent, call.session)
+        assessment, request_digest = self._look(call, session)
+        standing = self.standing(session)
+        outcome = policy.gate(assessment, standing.mode, standing.eased)
+        if not self.current and assessment.risk != "none":
+            outcome = "hold"
+        if outcome == "pass":
+            self.outbox.passed(session, assessment.lead.key.partition(".")[0] if assessment.actions else "none", self.clock.wall())
+        return Weighed(call, session, owner.project_of(call.cwd, self._labels), assessment, request_digest, standing.mode, outcome)
+
+    def unchanged(self, weighed: Weighed) -> bool:
+        """Whether the call, read afresh from the disk, is still the one that was asked about."""
+        assessment, request_digest = self._look(weighed.call, weighed.session)
+        return request_digest == weighed.request_digest and assessment == weighed.assessment
+
+    @property
+    def current(self) -> bool:
+        return self.bundle is not None and self.bundle.fresh(self.clock.wall())
+
+    @property
+    def deadline_s(self) -> int:
+        return self.bundle.decision_deadline_s if self.bundle else 300
+
+    def approvers(self) -> dict[str, Approver]:
+        pinned = self.enrolled.approvers
+        return self.bundle.approvers(pinned) if self.bundle else {a.device_id: a for a in pinned}
+
+    def standing(self, session: str) -> modes.Standing:
+        known = (*(self.bundle.modes if self.bundle else ()), *self._set.values())
+        return modes.standing(session, known, self.clock.wall())
+
+    def alias(self, session: str) -> str:
+        """The alias of a session as its agent names it; "" and aliases stay what they are."""
+        if not session or (session.startswith("sess_") and len(session) == 37):
+            return session
+        return digest.alias(self.enrolled.alias_key, "claude-code", session)
+
+    def refresh(self) -> None:
+        """Fetches the bundle where the server has a newer one. OnyError: the kept one stays and ages."""
+        with self._exchange:
+            answer = self.link.call("GET", "/v1/bundle", etag=self._etag if self._young() else "")
+            if answer.status == 304:
+                return
+            try:
+                fresh = bundle.check(answer.body, self.enrolled, self.verify, self.bundle)
+            except Refused as refused:
+                self.outbox.add("refused", reason=refused.reason)
+                raise
+            bundle.keep(self.folder, answer.body)
+            self.bundle, self._etag = fresh, answer.etag
+            self._set.clear()
+
+    def set_mode(self, body: bytes, session: str) -> bundle.ModeStatement:
+        """Asks the server for a mode and believes its signed answer until the next bundle carries it."""
+        with self._exchange:
+            answer = self.link.call("POST", "/v1/modes", body)
+            statement = modes.accept(answer.body, self.enrolled.connector_id, session, self.verify)
+            self._set[session] = statement
+            return statement
+
+    def _young(self) -> bool:
+        return self.bundle is not None and 0 <= self.clock.wall() - self.bundle.issued_at < REVALIDATE_S
+
+    def _look(self, call: ToolCall, session: str) -> tuple[Assessment, str]:
+        began = self._sessions.began(session, self.clock.wall())
+        place = self._place(call, began, self.clock.boot() + EVIDENCE_S, self.clock.boot)
+        facts = derive(call, place)
+        if len(facts) > MAX_FACTS:
+            raise Malformed("one call does too many things at once", "split it into several")
+        return taxonomy.assess(facts), digest.request(self.enrolled.digest_key, call, session, place.evidence())

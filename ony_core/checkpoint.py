@@ -1,8 +1,9 @@
 """The text of a checkpoint: what the log promised, when, in a form that any transparency-log tool reads.
 
-Source: C2SP tlog-checkpoint and signed-note (github.com/C2SP/C2SP). One extension line carries the key id, the time and the newest row MAC.
-Two signature lines bear the origin as their name: the Ed25519 line, which anyone with the public key can check, and last the seal,
-HMAC-SHA256 under the log's own key over every byte before it. MUST: one spelling only; what parses is byte for byte what was written.
+Source: C2SP tlog-checkpoint and signed-note (github.com/C2SP/C2SP). One extension line carries key id, time, newest row MAC and
+the size of the checkpoint before. Two signature lines bear the origin as their name: the Ed25519 line, which anyone with the public
+key can check, and last the seal, HMAC-SHA256 under the log's own key over every byte before it. MUST: one spelling only; what parses
+is byte for byte what was written.
 MUST: the seal covers the Ed25519 line too, so that a verifier that cannot check the one still sees when it was damaged.
 """
 
@@ -19,7 +20,7 @@ from ony_core.errors import Malformed
 MAX_NOTE = 8192
 MAX_SIGNATURES = 16
 ORIGIN = re.compile(r"ony/[0-9a-f]{32}/org_[0-9a-f]{32}\Z", re.ASCII)
-_EXTENSION = re.compile(r"epoch 0 key ([0-9a-f]{8}) time (\S{20}) last ([0-9a-f]{64})\Z", re.ASCII)
+_EXTENSION = re.compile(r"epoch 0 key ([0-9a-f]{8}) time (\S{20}) last ([0-9a-f]{64}) after (0|[1-9][0-9]{0,17})\Z", re.ASCII)
 _SIZE = re.compile(r"(?:0|[1-9][0-9]{0,17})\Z", re.ASCII)
 _SEAL, _ED25519 = 32, 64  # signature lengths tell the two lines apart
 _DASH = "\u2014 "
@@ -29,7 +30,7 @@ Verify = Callable[[bytes, bytes], bool]  # (signature, message) -> holds
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A parsed checkpoint. root, last: 32 bytes; at: UTC seconds; text: the signed part;
+    """A parsed checkpoint. root, last: 32 bytes; at: UTC seconds; after: size of the one before; text: the signed part;
     unsealed: all but the last line; signatures: (name, key id, signature).
     """
 
@@ -39,6 +40,7 @@ class Note:
     key_id: str
     at: int
     last: bytes
+    after: int
     text: str
     unsealed: str
     signatures: tuple[tuple[str, bytes, bytes], ...]
@@ -49,9 +51,9 @@ def key_id(key: bytes) -> str:
     return sha256(b"ony-audit-key-id-v1" + key).hexdigest()[:8]
 
 
-def make(origin: str, size: int, root: bytes, key: bytes, at: int, last: bytes) -> str:
-    """The signed part of a checkpoint, ending in a line feed. last: MAC of row `size`."""
-    return f"{origin}\n{size}\n{_b64(root)}\nepoch 0 key {key_id(key)} time {rfc3339(at)} last {last.hex()}\n"
+def make(origin: str, size: int, root: bytes, key: bytes, at: int, last: bytes, after: int) -> str:
+    """The signed part of a checkpoint. last: MAC of row `size`; after: size of the checkpoint before, 0 for the first."""
+    return f"{origin}\n{size}\n{_b64(root)}\nepoch 0 key {key_id(key)} time {rfc3339(at)} last {last.hex()} after {after}\n"
 
 
 def sign(text: str, sign_ed25519: Callable[[bytes], bytes], public_key: bytes) -> str:
@@ -78,7 +80,8 @@ def parse(note: str) -> Note:
     extension = _EXTENSION.match(lines[3])
     if not extension:
         raise Malformed("a checkpoint has an unknown extension line")
-    return Note(lines[0], int(lines[1]), _unb64(lines[2], 32), extension[1], _seconds(extension[2]), bytes.fromhex(extension[3]),
+    identity, at, last, after = extension.groups()
+    return Note(lines[0], int(lines[1]), _unb64(lines[2], 32), identity, _seconds(at), bytes.fromhex(last), int(after),
                 head + "\n", note[: note.rfind("\n", 0, -1) + 1], _signatures(tail))  # fmt: skip
 
 

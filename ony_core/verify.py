@@ -96,6 +96,7 @@ class _Walk:
         self.stranger = ""  # origin of a sealed checkpoint that speaks of another log
         self.claimed = ""  # key id of a checkpoint that this key did not seal
         self.ahead: checkpoint.Note | None = None  # a sealed checkpoint beyond the rows read so far
+        self.sealed: int | None = None  # size of the checkpoint before
         self.covered = log.first - 1  # rows that a true checkpoint covers
         self.unsaid = 0
         self.outside = _of_this_log(witnesses, self.report)
@@ -144,7 +145,7 @@ class _Walk:
         if seq > self.next:
             self._found("MISSING", self.next, f"rows {self.next} to {seq - 1} are missing", last_missing=seq - 1)
         elif seq < self.next:
-            self._found("REORDERED", seq, f"row {seq} stands where row {self.next} belongs")
+            self._found("REORDERED", self.next, f"row {seq} stands where row {self.next} belongs")
         else:
             self._found("EDITED", seq, f"row {seq} is not the row that was written", expected=expected.hex(), found=mac.hex(),
                         time=_field(body, "at"), kind=_field(body, "kind"))  # fmt: skip
@@ -157,8 +158,8 @@ class _Walk:
         except Malformed as error:
             return self._found("FORMAT", max(stored.size, 1), error.what)
         if not checkpoint.sealed_by(note, self.key) or (note.size, note.root) != (stored.size, stored.root):
-            self.claimed = self.claimed or note.key_id
-            return self._found("EDITED", max(note.size, 1), f"the checkpoint at {stored.size} rows is not the one that was sealed",
+            self.claimed, self.sealed = self.claimed or note.key_id, note.size
+            return self._found("EDITED", max(self.next - 1, 1), f"the checkpoint at {stored.size} rows is not the one that was sealed",
                                expected=self.report.key_id, found=note.key_id)  # fmt: skip
         self.proven = True
         if note.origin != self.log.origin:
@@ -168,9 +169,12 @@ class _Walk:
 
     def _kept(self, note: checkpoint.Note, text: str) -> None:
         """A sealed checkpoint must be true of the rows before it; one beyond them waits for the end."""
-        last = self.next - 1
+        last, before = self.next - 1, self.sealed
+        self.sealed = note.size
         if not self.whole:
             return
+        if note.after != before and (before is not None or note.after >= self.log.first):
+            self._found("MISSING", note.after, f"the checkpoint at {note.after} rows is missing", last_missing=note.after)
         if note.size > last:
             self.ahead = note
         elif note.size < last:

@@ -70,7 +70,9 @@ class Log:
             size, last = self._tip(db, org_id)
             if size and db.execute(sql.CHECKPOINT, (org_id, size)).fetchone() is None:
                 root = chain.root(size, _get(db, org_id))
-                db.execute(sql.ADD_CHECKPOINT, (org_id, size, root, self._note(org_id, size, root, last)))
+                before = db.execute(sql.LAST_CHECKPOINT, (org_id,)).fetchone()
+                note = self._note(org_id, size, root, last, before[0] if before else 0)
+                db.execute(sql.ADD_CHECKPOINT, (org_id, size, root, note))
 
     def proof(self, db: sqlite3.Connection, org_id: str, seq: int, head: chain.Head | None) -> dict[str, Any]:
         """What stands beside a verdict (JSON): the row, the newest checkpoint, and that it holds the row and extends `head`.
@@ -99,9 +101,9 @@ class Log:
             raise OnyError("there is no checkpoint of that size", "ask from one head this server gave to another")
         return {"note": found[1], "hashes": [h.hex() for h in chain.consistency_proof(old, new, _get(db, org_id))]}
 
-    def _note(self, org_id: str, size: int, root: bytes, last: bytes) -> str:
+    def _note(self, org_id: str, size: int, root: bytes, last: bytes, after: int) -> str:
         key = self._key(org_id)
-        text = checkpoint.make(self._origin_of(org_id), size, root, key, self._clock.wall(), last)
+        text = checkpoint.make(self._origin_of(org_id), size, root, key, self._clock.wall(), last, after)
         signed = text + "\n" + checkpoint.sign(text, self._sign, self._public)
         return signed + checkpoint.seal(signed, key)
 

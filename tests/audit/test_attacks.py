@@ -55,6 +55,14 @@ def cut_the_newest_checkpoints(world: World) -> None:
     world.unlocked().execute("DELETE FROM checkpoint WHERE size > 16")
 
 
+def drop_a_middle_checkpoint(world: World) -> None:
+    world.unlocked().execute("DELETE FROM checkpoint WHERE size = 13")
+
+
+def drop_the_first_checkpoint(world: World) -> None:
+    world.unlocked().execute("DELETE FROM checkpoint WHERE size = 2")
+
+
 def drop_all_checkpoints(world: World) -> None:
     world.unlocked().execute("DELETE FROM checkpoint")
 
@@ -106,6 +114,8 @@ ATTACKS: list[tuple[Attack, tuple[str, int | None], tuple[str, int | None]]] = [
     (cut_the_tail, ("TRUNCATED", 21), ("TRUNCATED", 21)),
     (cut_tail_and_checkpoints, ("OK-UNANCHORED", None), ("ROLLBACK", 21)),
     (cut_the_newest_checkpoints, ("MISSING", 17), ("MISSING", 17)),
+    (drop_a_middle_checkpoint, ("MISSING", 13), ("MISSING", 13)),
+    (drop_the_first_checkpoint, ("MISSING", 2), ("MISSING", 2)),
     (drop_all_checkpoints, ("MISSING", 1), ("MISSING", 1)),
     (edit_a_checkpoint, ("EDITED", 13), ("EDITED", 13)),
     (roll_back_to_an_older_copy, ("OK-UNANCHORED", None), ("ROLLBACK", 14)),
@@ -144,7 +154,7 @@ def test_an_untouched_log_is_ok_with_a_head_outside_and_unanchored_without(world
 
 def test_a_moved_checkpoint_is_not_the_one_that_was_sealed(world):
     move_a_checkpoint(world)
-    assert first(check_database(world)) == ("EDITED", 13)
+    assert first(check_database(world)) == ("EDITED", 12)
 
 
 def test_a_split_view_shows_when_two_connectors_compare_heads(tmp_path):
@@ -229,7 +239,7 @@ def test_rows_in_the_wrong_order_are_reordered(world):
     lines = world.export().splitlines(keepends=True)
     rows = [i for i, line in enumerate(lines) if line.startswith(b'{"seq"')]
     lines.insert(rows[5], lines[rows[2]])
-    assert first(check_export(b"".join(lines), world.key)) == ("REORDERED", 3)
+    assert first(check_export(b"".join(lines), world.key)) == ("REORDERED", 6)
 
 
 def test_a_checkpoint_out_of_its_place_is_reordered(world):

@@ -1,18 +1,13 @@
 """Rings phones, and hears what is pressed: the voice channel between the desk and a telephone provider.
 
-Decides whose phone rings next, and whether a webhook is what it claims to be. Words belong to channels/voice.py, decisions to the desk.
+Decides whose phone rings next. Words belong to channels/voice.py, webhooks to server/webhooks.py, decisions to the desk.
 
-MUST accept a webhook only if it is signed over the configured public address, names a call of ours by its nonce, and carries the pinned
-CallSid, our account, the number we dialled and the very prompt we served last; each is accepted once. Anything else: 403, no detail, an
-audit row.
-MUST let the desk store a decision before the document that says so is returned.
-MUST NOT decide anything from a status callback: they are advisory, late, repeated and out of order.
-MUST NOT dial a number that is not an enrolled, active device's, nor let a number, a key or a code reach a log or an audit row.
+MUST NOT dial a number that is not an enrolled, active device's, nor let it reach a log or an audit row.
+MUST NOT treat an unanswered phone, a voicemail box or trouble at the provider as a decision.
 """
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import re
 from collections import deque
@@ -20,26 +15,19 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from ony_core.channels import laml, voice
 from ony_core.channels.laml_rest import TERMINAL, Account, CallRefused, Laml, Unanswered
-from ony_core.channels.voice import CREATED, DECIDING, DONE, Leg, Talk, Turn, Wish
+from ony_core.channels.voice import DECIDING, DONE
 from ony_core.clock import Clock
-from ony_core.errors import Malformed, OnyError, Refused, UsageError
+from ony_core.errors import Refused, UsageError
 from ony_core.server.message import Request, Response
+from ony_core.server.webhooks import Webhooks, digest_of, end, pin
 from ony_core.states import WAITING
 
 RING_S = 25  # shorter than most voicemail boxes wait
 BUSY_RETRY_S = 60
 RECONCILE_S = 60  # a call that has not told how it ended by then is asked about
-ANSWER_S = 4.0  # SignalWire gives a webhook 5 s
-STATUSES = TERMINAL | {"queued", "initiated", "ringing", "in-progress"}
 _BASE_URLS = {"signalwire": "https://{space}.signalwire.com/api/laml/2010-04-01", "twilio": "https://api.twilio.com/2010-04-01"}
-_ADDRESS = re.compile(r"/v1/voice/([0-9a-f]{64})/(start|gate|choice|code|status)\Z", re.ASCII)
-_PROMPT = re.compile(r"n=([1-9])\Z", re.ASCII)
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}\Z", re.ASCII)
-_SID = re.compile(r"[A-Za-z0-9-]{2,64}\Z", re.ASCII)
-_KEYS = re.compile(r"[0-9*#]{0,32}\Z", re.ASCII)
-_RANK = {"queued": 0, "initiated": 0, "ringing": 1, "in-progress": 2}
 
 log = logging.getLogger("ony.telephone")
 
@@ -70,7 +58,10 @@ class Telephone:
     ) -> None:
         self._settings, self._store, self._desk, self._keyring, self._clock = settings, store, desk, keyring, clock
         self._public_url, self._busy_retry_s = public_url.rstrip("/"), busy_retry_s
-        self._keys = signing_keys(settings)
+        self._webhooks = Webhooks(
+            settings, store, desk, clock, public_url=self._public_url, keys=signing_keys(settings), number_of=self._number,
+            ended=self._told, unwanted=lambda sid: self._spawn(self._hang_up(sid)),
+        )  # fmt: skip
         self._laml = Laml(account(settings))
         self._endings: dict[bytes, asyncio.Future[str]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -91,19 +82,8 @@ class Telephone:
                 self._spawn(self._hang_up(call.sid))
 
     async def webhook(self, request: Request) -> Response:
-        """POST /v1/voice/{nonce}/start|gate|choice|code|status. Everything that does not fit is 403, without a word why."""
-        call = None
-        try:
-            digest, step = _address(request)
-            call = self._store.read(lambda tx: tx.call_by_nonce(digest))
-            if call is None:
-                raise Refused("unknown_call")
-            form = self._form(request, call)
-            if step == "status":
-                return await self._status(call, form)
-            return await self._turn(call, step, request, form)
-        except (Refused, Malformed) as refused:
-            return await self._refuse(call, getattr(refused, "reason", "malformed"))
+        """POST /v1/voice/{nonce}/start|gate|choice|code|status."""
+        return await self._webhooks.answer(request)
 
     async def close(self) -> None:
         """Stop following calls; those in progress are the provider's to end."""
@@ -137,7 +117,7 @@ class Telephone:
     async def _dial(self, org_id: str, request_id: str, attempt: Attempt) -> Dialled:
         """One call: its row is committed before the provider hears of it, so that no webhook can come too early."""
         number, nonce = self._number(org_id, attempt.device), self._clock.random(32).hex()
-        digest = _digest(nonce)
+        digest = digest_of(nonce)
         await self._store.write(lambda tx: self._record(tx.org(org_id), request_id, attempt.device, nonce))
         await self._desk.ringing(org_id, request_id)
         dialled = Dialled(attempt, digest, asyncio.get_running_loop().create_future())
@@ -149,19 +129,20 @@ class Telephone:
         except CallRefused as refused:
             reason = refused.reason
             log.warning("call refused by the provider: %s", reason)
-            await self._store.write(lambda tx: self._end(tx, digest, "refused", reason))
+            await self._store.write(lambda tx: end(tx, digest, "refused", reason, self._clock.wall()))
             raise
         except Unanswered:
             log.warning("the provider did not answer a create: the call's own webhooks will tell")
             return dialled
         try:
-            await self._store.write(lambda tx: _pin(tx, digest, sid))
+            await self._store.write(lambda tx: pin(tx, digest, sid))
         except Refused:  # an earlier create, which the provider had called failed, rings already
             self._spawn(self._hang_up(sid))
         return dialled
 
     def _record(self, org: Any, request_id: str, device: Any, nonce: str) -> None:
-        org.add_call(nonce_digest=_digest(nonce), request_id=request_id, device_id=device.id, nonce=nonce, provider=self._settings.provider)
+        provider = self._settings.provider
+        org.add_call(nonce_digest=digest_of(nonce), request_id=request_id, device_id=device.id, nonce=nonce, provider=provider)
         org.audit("call", request_id=request_id, device_id=device.id, step="placed")
 
     def _number(self, org_id: str, device: Any) -> str:
@@ -190,7 +171,7 @@ class Telephone:
         except (CallRefused, Unanswered):
             return False
         if status in TERMINAL:
-            await self._store.write(lambda tx: self._end(tx, dialled.digest, status, ""))
+            await self._store.write(lambda tx: end(tx, dialled.digest, status, "", self._clock.wall()))
         return status not in TERMINAL
 
     def _waiting(self, org_id: str, request_id: str) -> bool:
@@ -213,126 +194,10 @@ class Telephone:
         if not task.cancelled() and task.exception() is not None:
             log.error("following a call failed: %s", type(task.exception()).__name__)
 
-    # ---------------------------------------------------------------- webhooks
-
-    def _form(self, request: Request, call: Any) -> laml.Form:
-        """The body, once everything about it that needs no lock has been checked."""
-        if request.method != "POST" or request.header("content-type").split(";")[0].strip() != "application/x-www-form-urlencoded":
-            raise Refused("not_a_form")
-        form = laml.form(request.body)
-        url = self._public_url + request.path + (f"?{request.query}" if request.query else "")
-        given = next(filter(None, map(request.header, laml.signature_headers(self._settings.provider))), "")
-        if not laml.signed(self._keys, url, form.pairs, given):
-            raise Refused("bad_signature")
-        if form.get("AccountSid") != self._settings.project_id:
-            raise Refused("wrong_account")
-        if form.get("To") != self._dialled_number(call):
-            raise Refused("wrong_number")
-        if not _SID.match(form.get("CallSid")) or not _KEYS.match(form.get("Digits")):
-            raise Refused("malformed")
-        return form
-
-    def _dialled_number(self, call: Any) -> str:
-        device = self._store.read(lambda tx: tx.org(call.org_id).device(call.device_id))
-        return self._number(call.org_id, device)
-
-    async def _turn(self, call: Any, step: str, request: Request, form: laml.Form) -> Response:
-        """The next document. Where the keys ask something of the desk, its answer is stored before this returns."""
-        prompt = _prompt(request, step)
-        turn, talk = await self._store.write(lambda tx: self._advance(tx, call.nonce_digest, step, prompt, form))
-        if turn.wish is not None:
-            outcome = await self._settled(call, turn.wish, form.get("CallSid"))
-            turn = voice.settle(turn.leg, turn.wish, outcome, talk)
-            await self._store.write(lambda tx: self._serve(tx, call.nonce_digest, turn))
-        assert turn.document is not None
-        nonce = request.path.split("/")[3]
-        return Response(200, laml.render(turn.document, f"{self._public_url}/v1/voice/{nonce}"), laml.CONTENT_TYPE)
-
-    def _advance(self, tx: Any, digest: bytes, step: str, prompt: int, form: laml.Form) -> tuple[Turn, Talk]:
-        """One transaction: is this the webhook that we wait for, and what follows from it. A second copy finds the row moved on."""
-        call = _pin(tx, digest, form.get("CallSid"))
-        leg = Leg(call.step, call.prompts, call.tries, call.choice)
-        expected = ("start", 0) if leg.step == CREATED else (leg.step, leg.prompts)
-        if (step, prompt) != expected:
-            raise Refused("wrong_step")
-        handoff = tx.org(call.org_id).handoff(call.request_id)
-        talk = Talk(handoff.agent, handoff.project, tuple(handoff.titles), handoff.risk, handoff.word, handoff.mode)
-        if handoff.state not in WAITING and form.get("Digits") not in ("2", "7"):  # a no may still take an approval back
-            turn = voice.too_late()
-        elif step == "start":
-            turn = voice.begin()
-        else:
-            turn = voice.press(leg, form.get("Digits"), self._now_ms() - call.served_at_ms, talk)
-        self._serve(tx, digest, turn)
-        return turn, talk
-
-    def _serve(self, tx: Any, digest: bytes, turn: Turn) -> None:
-        call, leg = tx.call_by_nonce(digest), turn.leg
-        tx.org(call.org_id).change_call(
-            digest, step=leg.step, prompts=leg.prompts, tries=leg.tries, choice=leg.choice, served_at_ms=self._now_ms()
-        )
-
-    async def _settled(self, call: Any, wish: Wish, sid: str) -> str:
-        """The desk's word, or "" when it did not come in time: the caller is then told that the outcome is not known."""
-        who: dict[str, Any] = {"device_id": call.device_id}
-        if wish.kind == voice.PAUSE:
-            asked = self._desk.pause(call.org_id, call.request_id, **who)
-        elif wish.kind == voice.EASE:
-            asked = self._desk.ease(call.org_id, call.request_id, code=wish.code, **who)
-        else:
-            asked = self._desk.decide(call.org_id, call.request_id, decision=wish.kind, code=wish.code, channel="voice", ref=sid, **who)
-        try:
-            return str(await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(asked)), ANSWER_S))
-        except (OnyError, TimeoutError) as trouble:
-            log.error("a decision by phone was not stored: %s", type(trouble).__name__)
-            return ""
-
-    async def _status(self, call: Any, form: laml.Form) -> Response:
-        """Advisory: how a call went, never what was decided. An older or repeated number changes nothing."""
-        status = form.get("CallStatus")
-        if status not in STATUSES:
-            raise Refused("malformed")
-        ended = await self._store.write(lambda tx: self._note(tx, call.nonce_digest, form, status))
-        if ended:
-            self._told(call.nonce_digest, status)
-        elif call.step not in (DECIDING, DONE) and status not in TERMINAL and not self._waiting(call.org_id, call.request_id):
-            self._spawn(self._hang_up(form.get("CallSid")))
-        return Response(204)
-
-    def _note(self, tx: Any, digest: bytes, form: laml.Form, status: str) -> bool:
-        """Keep the newest status; True when this one ended the call."""
-        call = _pin(tx, digest, form.get("CallSid"))
-        number = form.get("SequenceNumber") or str(_RANK.get(status, 3))  # not every callback carries one
-        if not (number.isascii() and number.isdecimal() and len(number) < 6):
-            raise Refused("malformed")
-        if int(number) <= call.status_seq or call.ended_at is not None:
-            return False
-        tx.org(call.org_id).change_call(digest, status=status, status_seq=int(number))
-        return status in TERMINAL and self._end(tx, digest, status, "")
-
-    def _end(self, tx: Any, digest: bytes, status: str, reason: str) -> bool:
-        """Close a call's row, once; True when this did it."""
-        call = tx.call_by_nonce(digest)
-        if call.ended_at is not None:
-            return False
-        org = tx.org(call.org_id)
-        org.change_call(digest, status=status, ended_at=self._clock.wall())
-        org.audit("call", request_id=call.request_id, device_id=call.device_id, step="ended", status=status, reason=reason)
-        return True
-
     def _told(self, digest: bytes, status: str) -> None:
         ending = self._endings.get(digest)
         if ending is not None and not ending.done():
             ending.set_result(status)
-
-    async def _refuse(self, call: Any, reason: str) -> Response:
-        log.warning("a webhook was refused: %s", reason)
-        if call is not None:
-            await self._store.write(lambda tx: tx.org(call.org_id).audit("webhook_refused", request_id=call.request_id, reason=reason))
-        return Response(403, b"", "text/plain")
-
-    def _now_ms(self) -> int:
-        return int(self._clock.boot() * 1000)
 
 
 def account(settings: Any) -> Account:
@@ -359,35 +224,3 @@ def signing_keys(settings: Any) -> tuple[str, ...]:
 def _phones(org: Any, handoff: Any, now: int) -> list[Any]:
     owner = org.connector(handoff.connector_id).user_id
     return [d for d in org.devices(owner) if d.kind == "voice" and d.state == "active" and d.active_from <= now]
-
-
-def _pin(tx: Any, digest: bytes, sid: str) -> Any:
-    """The call's row, its CallSid fixed by whoever names it first: a signed webhook or the create's own answer."""
-    call = tx.call_by_nonce(digest)
-    if call.sid is None:
-        tx.org(call.org_id).change_call(digest, sid=sid)
-        return tx.call_by_nonce(digest)
-    if call.sid != sid:
-        raise Refused("wrong_call")
-    return call
-
-
-def _address(request: Request) -> tuple[bytes, str]:
-    match = _ADDRESS.match(request.path)
-    if match is None:
-        raise Refused("unknown_call")
-    return _digest(match[1]), match[2]
-
-
-def _prompt(request: Request, step: str) -> int:
-    """Which prompt the keys answer: ?n=1 and so on; the first document answers none."""
-    match = _PROMPT.match(request.query)
-    if step == "start" and not request.query:
-        return 0
-    if match is None or step == "start":
-        raise Refused("wrong_step")
-    return int(match[1])
-
-
-def _digest(nonce: str) -> bytes:
-    return hashlib.sha256(nonce.encode("ascii")).digest()

@@ -100,7 +100,7 @@ CREATE TABLE verdict (                    -- at most one a handoff; `used` is de
 
 CREATE TABLE call (                       -- one leg to one device: the nonce names its webhooks, sid is pinned by the first signed one
   nonce_digest BLOB PRIMARY KEY, org_id TEXT NOT NULL, request_id TEXT NOT NULL REFERENCES handoff(id), device_id TEXT NOT NULL REFERENCES device(id),
-  nonce_sealed BLOB NOT NULL, sid TEXT, provider TEXT NOT NULL, step TEXT NOT NULL,   -- created, gate, choice, code, done
+  sid TEXT, provider TEXT NOT NULL, step TEXT NOT NULL,   -- created, gate, choice, code, done
   tries INTEGER NOT NULL DEFAULT 0, prompts INTEGER NOT NULL DEFAULT 0, served_at_ms INTEGER NOT NULL DEFAULT 0,
   choice TEXT NOT NULL DEFAULT '', status TEXT NOT NULL DEFAULT '', status_seq INTEGER NOT NULL DEFAULT -1, created_at INTEGER NOT NULL, ended_at INTEGER
 ) STRICT, WITHOUT ROWID;

@@ -1,0 +1,331 @@
+"""The only door to an organisation's rows: every statement here is bound to one org_id, and a foreign id finds nothing.
+
+MUST: name org_id in every WHERE and every INSERT. MUST: let a handoff change state through `step` alone, which asks states.py, compares the
+version, and writes the audit row of the change in the same transaction.
+"""
+
+import hashlib
+import sqlite3
+from typing import Any, TypeVar
+
+from ony_core import canon, states
+from ony_core.clock import Clock
+from ony_core.errors import Refused
+from ony_core.store import rows
+from ony_core.store.rows import columns
+
+_USER = f"SELECT {columns(rows.User)} FROM user WHERE org_id = ?"
+_TOTP = f"SELECT {columns(rows.Totp)} FROM totp WHERE org_id = ? AND user_id = ? AND purpose = ?"
+_DEVICE = f"SELECT {columns(rows.Device)} FROM device WHERE org_id = ?"
+_CONNECTOR = f"SELECT {columns(rows.Connector)} FROM connector WHERE org_id = ?"
+_HANDOFF = f"SELECT {columns(rows.Handoff)} FROM handoff WHERE org_id = ?"
+_VERDICT = f"SELECT {columns(rows.Verdict)} FROM verdict WHERE org_id = ? AND request_id = ?"
+_CALLS = f"SELECT {columns(rows.Call)} FROM call WHERE org_id = ? AND request_id = ? ORDER BY created_at, nonce_digest"
+_MODE = f"SELECT {columns(rows.Mode)} FROM session_mode WHERE org_id = ? AND connector_id = ?"
+Row = TypeVar("Row")
+_STEPPED = frozenset({"reason", "decided_at", "decided_by"})
+_CALL_CHANGES = frozenset({"sid", "step", "tries", "prompts", "served_at_ms", "choice", "status", "status_seq", "ended_at"})
+
+
+class Org:
+    """One organisation inside one transaction. log: the audit log; touched: organisations that wrote to it."""
+
+    def __init__(self, db: sqlite3.Connection, org_id: str, log: Any, clock: Clock, touched: set[str]) -> None:
+        self._db, self.id, self._log, self._clock, self._touched = db, org_id, log, clock, touched
+
+    # ---------------------------------------------------------------- the log
+
+    def audit(self, kind: str, **body: Any) -> int:
+        """Appends a row; its seq."""
+        self._touched.add(self.id)
+        return int(self._log.append(self._db, self.id, kind, body))
+
+    def proof(self, seq: int, head: tuple[int, bytes] | None) -> dict[str, Any]:
+        proof: dict[str, Any] = self._log.proof(self._db, self.id, seq, head)
+        return proof
+
+    def consistency(self, old: int, new: int) -> dict[str, Any]:
+        found: dict[str, Any] = self._log.consistency(self._db, self.id, old, new)
+        return found
+
+    def keep_head(self, connector_id: str, size: int, root: bytes) -> None:
+        """The newest head a connector has shown; an older one changes nothing."""
+        self._db.execute(
+            "INSERT INTO head (org_id, connector_id, size, root, seen_at) VALUES (?, ?, ?, ?, ?) ON CONFLICT (connector_id) DO UPDATE"
+            " SET size = excluded.size, root = excluded.root, seen_at = excluded.seen_at"
+            " WHERE head.org_id = excluded.org_id AND head.size <= excluded.size",
+            (self.id, connector_id, size, root, self._clock.wall()),
+        )
+
+    # ---------------------------------------------------------------- people
+
+    def row(self) -> rows.Org | None:
+        return _one(rows.Org, self._db.execute(f"SELECT {columns(rows.Org)} FROM org WHERE id = ?", (self.id,)))
+
+    def user(self, user_id: str) -> rows.User | None:
+        return _one(rows.User, self._db.execute(_USER + " AND id = ?", (self.id, user_id)))
+
+    def user_by_email(self, email: str) -> rows.User | None:
+        return _one(rows.User, self._db.execute(_USER + " AND email = ?", (self.id, email)))
+
+    def users(self) -> list[rows.User]:
+        return [rows.User(*row) for row in self._db.execute(_USER + " ORDER BY created_at, id", (self.id,))]
+
+    def add_user(self, user_id: str, email: str, role: str, password: str) -> None:
+        self._db.execute(
+            "INSERT INTO user (id, org_id, email, role, password, created_at) VALUES (?, ?, ?, ?, ?, ?)",
+            (user_id, self.id, email, role, password, self._clock.wall()),
+        )
+
+    def totp(self, user_id: str, purpose: str) -> rows.Totp | None:
+        return _one(rows.Totp, self._db.execute(_TOTP, (self.id, user_id, purpose)))
+
+    def add_totp(self, user_id: str, purpose: str, secret_sealed: bytes) -> None:
+        self._db.execute(
+            "INSERT INTO totp (user_id, org_id, purpose, secret_sealed) VALUES (?, ?, ?, ?)", (user_id, self.id, purpose, secret_sealed)
+        )
+
+    def burn_step(self, user_id: str, purpose: str, step: int) -> bool:
+        """Use up a code's time step. False where it, or a later one, was used before."""
+        done = self._db.execute(
+            "UPDATE totp SET last_step = ? WHERE org_id = ? AND user_id = ? AND purpose = ? AND last_step < ?",
+            (step, self.id, user_id, purpose, step),
+        )
+        return done.rowcount == 1
+
+    def code_failures(self, user_id: str, channel: str) -> tuple[int, int]:
+        """(wrong codes in a row, closed until) of one channel."""
+        found = self._db.execute(
+            "SELECT in_a_row, closed_until FROM code_failure WHERE org_id = ? AND user_id = ? AND channel = ?", (self.id, user_id, channel)
+        ).fetchone()
+        return (found[0], found[1] or 0) if found else (0, 0)
+
+    def set_code_failures(self, user_id: str, channel: str, in_a_row: int, closed_until: int | None) -> None:
+        self._db.execute(
+            "INSERT INTO code_failure (user_id, org_id, channel, in_a_row, closed_until) VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT (user_id, channel)"
+            " DO UPDATE SET in_a_row = excluded.in_a_row, closed_until = excluded.closed_until WHERE code_failure.org_id = excluded.org_id",
+            (user_id, self.id, channel, in_a_row, closed_until),
+        )
+
+    # ---------------------------------------------------------------- devices and connectors
+
+    def device(self, device_id: str) -> rows.Device | None:
+        return _one(rows.Device, self._db.execute(_DEVICE + " AND id = ?", (self.id, device_id)))
+
+    def devices(self, user_id: str = "") -> list[rows.Device]:
+        """Those of one user, or all, oldest first."""
+        found = self._db.execute(_DEVICE + " AND (? = '' OR user_id = ?) ORDER BY created_at, id", (self.id, user_id, user_id))
+        return [rows.Device(*row) for row in found]
+
+    def add_device(self, device: rows.Device) -> None:
+        if device.org_id != self.id:
+            raise Refused("wrong_org")
+        self._db.execute(
+            "INSERT INTO device (id, org_id, user_id, kind, label, address_sealed, decision_key_sealed, state, active_from, created_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (device.id, self.id, device.user_id, device.kind, device.label, device.address_sealed, device.decision_key_sealed, device.state,
+             device.active_from, device.created_at),
+        )  # fmt: skip
+
+    def revoke_device(self, device_id: str) -> bool:
+        done = self._db.execute(
+            "UPDATE device SET state = 'revoked' WHERE org_id = ? AND id = ? AND state <> 'revoked'", (self.id, device_id)
+        )
+        return done.rowcount == 1
+
+    def bump_policy(self) -> None:
+        """What bundles carry has changed: their version goes up."""
+        self._db.execute("UPDATE org SET policy_version = policy_version + 1 WHERE id = ?", (self.id,))
+
+    def connector(self, connector_id: str) -> rows.Connector | None:
+        return _one(rows.Connector, self._db.execute(_CONNECTOR + " AND id = ?", (self.id, connector_id)))
+
+    def connectors(self) -> list[rows.Connector]:
+        return [rows.Connector(*row) for row in self._db.execute(_CONNECTOR + " ORDER BY created_at, id", (self.id,))]
+
+    def add_connector(self, connector_id: str, user_id: str, name: str, token_digest: bytes, version: str) -> None:
+        self._db.execute(
+            "INSERT INTO connector (id, org_id, user_id, name, token_digest, state, created_at, version)"
+            " VALUES (?, ?, ?, ?, ?, 'active', ?, ?)",
+            (connector_id, self.id, user_id, name, token_digest, self._clock.wall(), version),
+        )
+
+    def saw_connector(self, connector_id: str) -> None:
+        self._db.execute("UPDATE connector SET seen_at = ? WHERE org_id = ? AND id = ?", (self._clock.wall(), self.id, connector_id))
+
+    def revoke_connector(self, connector_id: str) -> bool:
+        done = self._db.execute(
+            "UPDATE connector SET state = 'revoked' WHERE org_id = ? AND id = ? AND state = 'active'", (self.id, connector_id)
+        )
+        return done.rowcount == 1
+
+    def add_enroll_code(self, digest: bytes, user_id: str, expires_at: int) -> None:
+        self._db.execute(
+            "INSERT INTO enroll_code (digest, org_id, user_id, expires_at) VALUES (?, ?, ?, ?)", (digest, self.id, user_id, expires_at)
+        )
+
+    def use_enroll_code(self, digest: bytes) -> bool:
+        """Once, and only before it expires."""
+        now = self._clock.wall()
+        done = self._db.execute(
+            "UPDATE enroll_code SET used_at = ? WHERE org_id = ? AND digest = ? AND used_at IS NULL AND expires_at > ?",
+            (now, self.id, digest, now),
+        )
+        return done.rowcount == 1
+
+    # ---------------------------------------------------------------- modes and pauses
+
+    def mode(self, connector_id: str, session: str) -> rows.Mode | None:
+        """The mode in force; None (= on) where there is none or it has ended."""
+        found = self._db.execute(_MODE + " AND session = ? AND until > ?", (self.id, connector_id, session, self._clock.wall()))
+        return _one(rows.Mode, found)
+
+    def modes(self, connector_id: str) -> list[rows.Mode]:
+        found = self._db.execute(_MODE + " AND until > ? ORDER BY session", (self.id, connector_id, self._clock.wall()))
+        return [rows.Mode(*row) for row in found]
+
+    def set_mode(self, mode: rows.Mode) -> None:
+        self._db.execute(
+            "INSERT INTO session_mode (org_id, connector_id, session, mode, until, eased_until) VALUES (?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (connector_id, session) DO UPDATE SET mode = excluded.mode, until = excluded.until,"
+            " eased_until = excluded.eased_until WHERE session_mode.org_id = excluded.org_id",
+            (self.id, mode.connector_id, mode.session, mode.mode, mode.until, mode.eased_until),
+        )
+
+    def pause(self, connector_id: str, session: str, until: int, reason: str) -> None:
+        self._db.execute(
+            "INSERT INTO pause (org_id, connector_id, session, until, reason) VALUES (?, ?, ?, ?, ?) ON CONFLICT (connector_id, session)"
+            " DO UPDATE SET until = excluded.until, reason = excluded.reason WHERE pause.org_id = excluded.org_id",
+            (self.id, connector_id, session, until, reason),
+        )
+
+    def paused_until(self, connector_id: str, session: str) -> int:
+        """UTC seconds, 0 = not paused."""
+        found = self._db.execute(
+            "SELECT until FROM pause WHERE org_id = ? AND connector_id = ? AND session = ? AND until > ?",
+            (self.id, connector_id, session, self._clock.wall()),
+        ).fetchone()
+        return int(found[0]) if found else 0
+
+    def count_passes(self, connector_id: str, session: str, hour: int, family: str, passes: int) -> None:
+        self._db.execute(
+            "INSERT INTO pass_count (org_id, connector_id, session, hour, family, passes) VALUES (?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (connector_id, session, hour, family) DO UPDATE SET passes = pass_count.passes + excluded.passes"
+            " WHERE pass_count.org_id = excluded.org_id",
+            (self.id, connector_id, session, hour, family, passes),
+        )
+
+    # ---------------------------------------------------------------- handoffs
+
+    def handoff(self, request_id: str) -> rows.Handoff | None:
+        return _one(rows.Handoff, self._db.execute(_HANDOFF + " AND id = ?", (self.id, request_id)))
+
+    def waiting(self, connector_id: str = "") -> list[rows.Handoff]:
+        """Still undecided, oldest first; of one connector, or of all."""
+        found = self._db.execute(
+            _HANDOFF + " AND state IN ('pending', 'ringing') AND (? = '' OR connector_id = ?) ORDER BY created_at, id",
+            (self.id, connector_id, connector_id),
+        )
+        return [rows.Handoff(*row) for row in found]
+
+    def add_handoff(self, handoff: rows.Handoff) -> None:
+        """A new pending handoff and its audit row."""
+        if handoff.org_id != self.id or self.connector(handoff.connector_id) is None:
+            raise Refused("wrong_org")
+        self._db.execute(
+            "INSERT INTO handoff (id, org_id, connector_id, session, agent, tool, mode, project, facts, facts_digest, request_digest,"
+            " body_digest, action, actions, risk, title, titles, word, state, reason, created_at, deadline_at, head_size, head_root)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (handoff.id, self.id, handoff.connector_id, handoff.session, handoff.agent, handoff.tool, handoff.mode, handoff.project,
+             handoff.facts, handoff.facts_digest, handoff.request_digest, handoff.body_digest, handoff.action, handoff.actions_json,
+             handoff.risk, handoff.title, handoff.titles_json, handoff.word, states.PENDING, "", handoff.created_at, handoff.deadline_at,
+             handoff.head_size, handoff.head_root),
+        )  # fmt: skip
+        self.audit(
+            "handoff", request_id=handoff.id, connector_id=handoff.connector_id, session=handoff.session, action=handoff.action,
+            actions=list(handoff.actions), risk=handoff.risk, mode=handoff.mode, request_digest=handoff.request_digest,
+            facts_digest=handoff.facts_digest, head_size=handoff.head_size,
+        )  # fmt: skip
+
+    def step(self, handoff: rows.Handoff, event: str, **changes: Any) -> rows.Handoff:
+        """The one way a handoff changes state. Refused("wrong_state") where the table has no such step or somebody was faster."""
+        state = states.after(handoff.state, event)
+        if not changes.keys() <= _STEPPED:
+            raise ValueError("a step changes the reason and the decision, nothing else")
+        done = self._db.execute(
+            "UPDATE handoff SET state = ?, version = version + 1, reason = coalesce(?, reason), decided_at = coalesce(?, decided_at),"
+            " decided_by = coalesce(?, decided_by) WHERE org_id = ? AND id = ? AND version = ? AND state = ?",
+            (state, changes.get("reason"), changes.get("decided_at"), changes.get("decided_by"), self.id, handoff.id, handoff.version,
+             handoff.state),
+        )  # fmt: skip
+        if done.rowcount != 1:
+            raise Refused("wrong_state", "the handoff has moved on meanwhile")
+        self.audit("step", request_id=handoff.id, event=event, state=state, reason=changes.get("reason") or "")
+        stepped = self.handoff(handoff.id)
+        if stepped is None:
+            raise Refused("wrong_org")
+        return stepped
+
+    def verdict(self, request_id: str) -> rows.Verdict | None:
+        return _one(rows.Verdict, self._db.execute(_VERDICT, (self.id, request_id)))
+
+    def add_verdict(
+        self, handoff: rows.Handoff, device_id: str, decision: str, envelope: dict[str, str], issued: int, expires: int
+    ) -> None:
+        """The verdict and the audit row that holds its digest."""
+        digest = canon.sha256(envelope["payload"].encode("ascii"))
+        seq = self.audit(
+            "verdict",
+            request_id=handoff.id,
+            decision=decision,
+            device_id=device_id,
+            payload_digest=digest,
+            request_digest=handoff.request_digest,
+        )
+        self._db.execute(
+            "INSERT INTO verdict (request_id, org_id, device_id, decision, payload, signature, server_signature, payload_digest, audit_seq,"
+            " issued_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (handoff.id, self.id, device_id, decision, envelope["payload"], envelope["signature"], envelope["server_signature"], digest,
+             seq,              issued, expires),
+        )  # fmt: skip
+
+    def claim_verdict(self, request_id: str, nonce: str, claim: str) -> bool:
+        """Once. The state step beside it is the caller's, in the same transaction."""
+        done = self._db.execute(
+            "UPDATE verdict SET claimed_at = ?, claim_nonce = ?, claim = ? WHERE org_id = ? AND request_id = ? AND claimed_at IS NULL",
+            (self._clock.wall(), nonce, claim, self.id, request_id),
+        )
+        return done.rowcount == 1
+
+    # ---------------------------------------------------------------- calls
+
+    def calls(self, request_id: str) -> list[rows.Call]:
+        return [rows.Call(*row) for row in self._db.execute(_CALLS, (self.id, request_id))]
+
+    def add_call(self, nonce: str, request_id: str, device_id: str, provider: str) -> None:
+        """One leg. Only the nonce's SHA-256 is kept: the nonce itself stands in the URLs given to the provider."""
+        if self.handoff(request_id) is None or self.device(device_id) is None:
+            raise Refused("wrong_org")
+        self._db.execute(
+            "INSERT INTO call (nonce_digest, org_id, request_id, device_id, provider, step, created_at)"
+            " VALUES (?, ?, ?, ?, ?, 'created', ?)",
+            (hashlib.sha256(nonce.encode("ascii")).digest(), self.id, request_id, device_id, provider, self._clock.wall()),
+        )
+
+    def change_call(self, nonce_digest: bytes, **changes: Any) -> None:
+        """Sets the named columns of one leg."""
+        if not changes or not changes.keys() <= _CALL_CHANGES:
+            raise ValueError("not a column of a call that changes")
+        assignments = ", ".join(f"{name} = ?" for name in changes)  # names from the closed set above
+        done = self._db.execute(
+            f"UPDATE call SET {assignments} WHERE org_id = ? AND nonce_digest = ?",  # noqa: S608
+            (*changes.values(), self.id, nonce_digest),
+        )
+        if done.rowcount != 1:
+            raise Refused("unknown_call")
+
+
+def _one(kind: type[Row], found: sqlite3.Cursor) -> Row | None:
+    row = found.fetchone()
+    return None if row is None else kind(*row)

@@ -1,0 +1,272 @@
+"""Transactions on one SQLite file: one thread that writes and checkpoints, one connection that only reads.
+
+MUST: answer a write only after the COMMIT that holds it is durable (WAL, synchronous=FULL; fullfsync on macOS).
+MUST: have exactly one connection that writes and checkpoints; SQLite 3.7.0 to 3.51.2 can lose a commit otherwise (sqlite.org/wal.html,
+section 11). A second server on the same folder is refused by a lock file.
+MUST: latch after a COMMIT whose outcome is unknown: every later write is refused until a restart has read the disk again.
+MUST: refuse a database that a newer Ony has written.
+Writes that arrive together share one COMMIT (group commit); each stands in a SAVEPOINT of its own, so that one refusal undoes only itself.
+"""
+
+import asyncio
+import fcntl
+import os
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from importlib import resources
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from ony_core.clock import Clock
+from ony_core.errors import OnyError
+from ony_core.store import rows
+from ony_core.store.org import Org
+from ony_core.store.rows import columns
+
+VERSION = 1
+BUSY_S = 5
+BATCH = 256
+
+T = TypeVar("T")
+_CONNECTOR = f"SELECT {columns(rows.Connector)} FROM connector WHERE token_digest = ?"
+_ENROLL_CODE = f"SELECT {columns(rows.EnrollCode)} FROM enroll_code WHERE digest = ?"
+_CALL = f"SELECT {columns(rows.Call)} FROM call WHERE nonce_digest = ?"
+_SERVER_KEY = f"SELECT {columns(rows.ServerKey)} FROM server_key WHERE purpose = ? ORDER BY created_at DESC, id"
+
+
+class StoreUnavailable(OnyError):
+    """Nothing was written, or it is not known what was: disk full, locked, or latched."""
+
+
+class AuditLog(Protocol):
+    """What the store asks of server/audit.py."""
+
+    def checkpoint(self, db: sqlite3.Connection, org_ids: set[str]) -> None: ...
+
+
+class Tx:
+    """One transaction. Beside `org`, only what must be known before the organisation is."""
+
+    def __init__(self, db: sqlite3.Connection, log: Any, clock: Clock) -> None:
+        self._db, self._log, self._clock = db, log, clock
+        self.touched: set[str] = set()
+
+    def org(self, org_id: str) -> Org:
+        return Org(self._db, org_id, self._log, self._clock, self.touched)
+
+    def org_ids(self) -> list[str]:
+        return [row[0] for row in self._db.execute("SELECT id FROM org ORDER BY created_at, id")]
+
+    def add_org(self, org_id: str, name: str) -> Org:
+        self._db.execute("INSERT INTO org (id, name, created_at) VALUES (?, ?, ?)", (org_id, name, self._clock.wall()))
+        return self.org(org_id)
+
+    def connector_by_token(self, token_digest: bytes) -> rows.Connector | None:
+        row = self._db.execute(_CONNECTOR, (token_digest,)).fetchone()
+        return None if row is None else rows.Connector(*row)
+
+    def enroll_code(self, digest: bytes) -> rows.EnrollCode | None:
+        row = self._db.execute(_ENROLL_CODE, (digest,)).fetchone()
+        return None if row is None else rows.EnrollCode(*row)
+
+    def call_by_nonce(self, digest: bytes) -> rows.Call | None:
+        row = self._db.execute(_CALL, (digest,)).fetchone()
+        return None if row is None else rows.Call(*row)
+
+    def unsettled(self) -> list[tuple[str, str]]:
+        """(org_id, request_id) of every handoff that is waiting, or approved and unclaimed."""
+        found = self._db.execute("SELECT org_id, id FROM handoff WHERE state IN ('pending', 'ringing', 'approved') ORDER BY created_at")
+        return [(row[0], row[1]) for row in found]
+
+    def meta(self, name: str) -> str | None:
+        row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def set_meta(self, name: str, value: str) -> None:
+        self._db.execute(
+            "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", (name, value)
+        )
+
+    def server_keys(self, purpose: str) -> list[rows.ServerKey]:
+        """Newest first."""
+        return [rows.ServerKey(*row) for row in self._db.execute(_SERVER_KEY, (purpose,))]
+
+    def add_server_key(self, key: rows.ServerKey) -> None:
+        self._db.execute(
+            "INSERT INTO server_key (id, purpose, public, private_sealed, state, created_at) VALUES (?, ?, ?, ?, ?, ?)",
+            (key.id, key.purpose, key.public, key.private_sealed, key.state, self._clock.wall()),
+        )
+
+
+class Store:
+    """Open with `Store.open`. `write` is for the event loop; `write_now` for start-up and tests; `read` for the thread that opened it."""
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], clock: Clock) -> "Store":
+        """Creates an empty database with schema.sql, or opens one of this version. OnyError where that is not possible."""
+        return cls(Path(path), clock)
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._clock = clock
+        self._log: Any = None
+        self._latched = ""
+        self._lock = _only_one(path)
+        self._writer = _connect(path)
+        _prepare(self._writer)
+        self._reader = _connect(path)
+        self._reader.execute("PRAGMA query_only = 1")
+        self._work: queue.SimpleQueue[tuple[Callable[[Tx], Any], Future[Any]] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="ony-writer", daemon=True)
+        self._thread.start()
+
+    def attach(self, log: Any) -> None:
+        """The audit log that Org.audit appends to; its keys are read with this store, so it comes second."""
+        self._log = log
+
+    async def write(self, work: Callable[[Tx], T]) -> T:
+        """Runs `work` in the writer's thread; returns after its COMMIT. What work raises is raised here, and undone."""
+        return await asyncio.wrap_future(self._put(work))
+
+    def write_now(self, work: Callable[[Tx], T]) -> T:
+        return self._put(work).result()
+
+    def read(self, work: Callable[[Tx], T]) -> T:
+        """Runs `work` on the reading connection, on one snapshot."""
+        self._reader.execute("BEGIN")
+        try:
+            return work(Tx(self._reader, self._log, self._clock))
+        finally:
+            self._reader.execute("ROLLBACK")
+
+    def close(self) -> None:
+        """Finishes the writes that were asked for, then closes."""
+        self._work.put(None)
+        self._thread.join()
+        self._reader.close()
+        self._writer.close()
+        os.close(self._lock)
+
+    @property
+    def latched(self) -> str:
+        """Why writes are refused until a restart; "" while they are not."""
+        return self._latched
+
+    def _put(self, work: Callable[[Tx], T]) -> "Future[T]":
+        future: Future[T] = Future()
+        self._work.put((work, future))
+        return future
+
+    def _run(self) -> None:
+        while True:
+            batch = self._batch()
+            if not batch:
+                return
+            self._commit([item for item in batch if item[1].set_running_or_notify_cancel()])
+
+    def _batch(self) -> list[tuple[Callable[[Tx], Any], Future[Any]]]:
+        """The next piece of work and whatever stands behind it; empty at the end."""
+        first = self._work.get()
+        if first is None:
+            return []
+        batch = [first]
+        while len(batch) < BATCH and not self._work.empty():
+            item = self._work.get()
+            if item is None:
+                self._work.put(None)
+                break
+            batch.append(item)
+        return batch
+
+    def _commit(self, batch: list[tuple[Callable[[Tx], Any], Future[Any]]]) -> None:
+        answers: list[tuple[Future[Any], Any, BaseException | None]] = []
+        try:
+            if self._latched:
+                raise StoreUnavailable(self._latched, "restart the server; it checks the log before it writes again")
+            self._begin()
+            tx = Tx(self._writer, self._log, self._clock)
+            answers = [(future, *self._attempt(work, tx)) for work, future in batch]
+            self._end(tx)
+        except StoreUnavailable as error:
+            self._abandon()
+            for _, future in batch:
+                future.set_exception(error)
+            return
+        for future, value, failure in answers:
+            if failure is not None:
+                future.set_exception(failure)
+            else:
+                future.set_result(value)
+
+    def _begin(self) -> None:
+        try:
+            self._writer.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            raise StoreUnavailable(f"the database cannot be written ({error})", "check the disk and who else holds the file") from None
+
+    def _attempt(self, work: Callable[[Tx], Any], tx: Tx) -> tuple[Any, BaseException | None]:
+        """One piece of work in its savepoint: (value, None), or (None, what it raised) with everything of it undone."""
+        self._writer.execute("SAVEPOINT work")
+        try:
+            value = work(tx)
+        except BaseException as failure:  # noqa: BLE001 carried to whoever awaits this piece of work, and raised there
+            self._undo(failure)
+            return None, failure
+        self._writer.execute("RELEASE work")
+        return value, None
+
+    def _undo(self, failure: BaseException) -> None:
+        if not self._writer.in_transaction:  # SQLite has rolled everything back by itself: disk full, I/O error
+            raise StoreUnavailable(f"the database gave up a transaction ({failure})", "check the disk") from None
+        self._writer.execute("ROLLBACK TO work")
+        self._writer.execute("RELEASE work")
+
+    def _end(self, tx: Tx) -> None:
+        """Checkpoint of every log that grew, then COMMIT. A COMMIT that fails leaves the outcome unknown: latch."""
+        try:
+            if tx.touched:
+                self._log.checkpoint(self._writer, tx.touched)
+        except (sqlite3.Error, OnyError) as error:
+            raise StoreUnavailable(f"the audit log cannot be written ({error})", "stop the server and run `ony audit verify`") from None
+        try:
+            self._writer.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._latched = f"a commit failed ({error}) and its outcome is not known"
+            raise StoreUnavailable(self._latched, "restart the server; it checks the log before it writes again") from None
+
+    def _abandon(self) -> None:
+        if self._writer.in_transaction:
+            self._writer.execute("ROLLBACK")
+
+
+def _only_one(path: Path) -> int:
+    """A lock on the data folder, held for the life of this store; its descriptor."""
+    lock = os.open(path.with_name("server.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise OnyError("another server is using this data folder", "stop it first, or give this one another --data") from None
+    return lock
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+        db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "fullfsync = 1", "foreign_keys = 1", "trusted_schema = 0"):
+            db.execute(f"PRAGMA {pragma}")
+    except (OSError, sqlite3.Error) as error:
+        raise OnyError(f"the database {path.name} cannot be opened ({error})", "check the data folder and its owner") from None
+    return db
+
+
+def _prepare(db: sqlite3.Connection) -> None:
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version > VERSION:
+        raise OnyError("the database was written by a newer Ony", "run that version, or restore a backup of this one")
+    if version == 0:
+        schema = (resources.files(__package__) / "schema.sql").read_text("utf-8")
+        db.executescript(f"BEGIN IMMEDIATE;\n{schema}\nPRAGMA user_version = {VERSION};\nCOMMIT;")

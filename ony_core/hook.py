@@ -145,7 +145,7 @@ def _stdin(watch: _Watch) -> bytes:
         if not part:
             return b"".join(parts)
         parts.append(part)
-        size += len(part)
+        size, pause = size + len(part), 0.0005
         if size > LIMIT:
             raise Blocked("the call is larger than 16 MiB, so it is blocked")
 

@@ -10,9 +10,9 @@ from ony_core.connector import control
 from ony_core.errors import OnyError
 
 HELP = "answer waiting requests on this terminal (mode here)"
-EXAMPLE = """ony approve                    # one after the other: 1 approves, 2 denies
-ony approve --json             # only lists them
-ony approve req_0f3a… --deny"""
+EXAMPLE = """ony approve
+ony approve --json
+ony approve req_0f3a6c --deny"""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

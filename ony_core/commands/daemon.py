@@ -19,7 +19,8 @@ from ony_core.errors import OnyError
 HELP = "start, stop or look at the connector on this machine"
 EXAMPLE = """ony daemon start
 ony daemon status --json
-ony daemon run          # in the foreground, for systemd --user or launchd"""
+in the foreground, for systemd --user or launchd:
+ony daemon run"""
 
 START_S = 20.0
 STOP_S = 10.0

@@ -11,8 +11,8 @@ from ony_core.connector.link import Link
 from ony_core.errors import Malformed, OnyError
 
 HELP = "connect this machine to a server with a one-time code"
-EXAMPLE = """ony enroll https://ony.example.com --name laptop     # asks for the code
-ony admin enroll-code --data /var/lib/ony            # makes one, on the server"""
+EXAMPLE = """ony enroll https://ony.example.com --name laptop
+asks for the one-time code that `ony admin enroll-code` printed on the server"""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,14 +7,12 @@ from ony_core import hook
 
 HELP = "answer one tool call of an agent (event on stdin, reply on stdout)"
 EXAMPLE = """ony hook claude < event.json
-exit code 0 and one JSON object, or exit code 2 and one line on stderr: then the call must not run"""
+ends with exit code 0 and one JSON object, or exit code 2 and one line on stderr: then the call must not run"""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("agent", help="claude")
-    parser.add_argument(
-        "rest", nargs="*", help=argparse.SUPPRESS
-    )  # SOCKET UID AGENT DEADLINE, where no Python but this executable is there
+    parser.add_argument("rest", nargs="*", help=argparse.SUPPRESS)  # SOCKET UID AGENT DEADLINE: the installed form
 
 
 def run(args: argparse.Namespace) -> NoReturn:

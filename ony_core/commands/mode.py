@@ -11,8 +11,8 @@ from ony_core.errors import OnyError
 
 HELP = "say how this machine or one session is gated: on, away, here or off"
 EXAMPLE = """ony mode away
-ony mode off --minutes 30      # asks for the six-digit code; at most 60 minutes
-ony mode --session 3f2c…       # the mode of one session"""
+ony mode off --minutes 30
+ony mode status --session 3f2c0de1"""
 
 MEANING = {
     "on": "high and critical calls are held and ring",

@@ -122,7 +122,8 @@ def _text(report: Report) -> str:
         lines.append(f"  later rows   {report.later_good} still follow from the one before them")
     lines.append(f"  checkpoints  {report.checkpoints} read, key {report.key_id or 'none'}")
     lines += _heads(report)
-    return "\n".join(lines + [f"  note: {text}" for text in report.notes])
+    lines += [f"  note: {text}" for text in report.notes]
+    return "\n".join(_printable(line) for line in lines)
 
 
 def _heads(report: Report) -> list[str]:
@@ -198,6 +199,11 @@ def _new_file(name: str) -> Iterator[Any]:
 def _line(seq: int, fields: dict[str, Any]) -> str:
     rest = " ".join(f"{name}={json.dumps(value)}" for name, value in fields.items() if name not in ("at", "kind"))
     return f"{seq:>8}  {_plain(fields.get('at')):20}  {_plain(fields.get('kind')):16}  {rest}".rstrip()
+
+
+def _printable(line: str) -> str:
+    """A log may hold what an intruder wrote; it must not drive the terminal."""
+    return "".join(letter if letter.isprintable() else "?" for letter in line)
 
 
 def _plain(value: Any) -> str:

@@ -97,7 +97,7 @@ def test_without_a_key_nothing_is_written(world):
         {"peer": "10.0.0.17"},
         {"kind": "other"},
         {"at": "2026-06-30T14:22:07Z"},
-        {"Big": "word"},
+        {"Big": "verdict"},
         {"list": ["fine", "not fine"]},
         {"ratio": 0.5},
         {"line": "a\n"},
@@ -253,13 +253,30 @@ def test_a_note_has_one_spelling_only(world):
 
     assert checkpoint.parse(good).text == spelled(origin, size, root, extension)
     for bad in (
-        "", "\n\n", good[:-1], good + "\n", good + "x", good.replace("\n\n", "\n"), good.replace("\n", "\r\n"), " " + good,
-        good.replace("\n23\n", "\n023\n"), good.replace("\n23\n", "\n-1\n"), good.replace("\n23\n", "\n00\n"), good.replace("\n23\n", "\n2 3\n"),
-        good.replace("epoch 0", "epoch 1"), good.replace("T1", "t1"), good.replace("ony/", "oni/"), good.replace("— ", "- "),
-        spelled(origin, size, root, extension, "", seal[:-4]), spelled(origin, size, root, extension, ""), spelled(origin, size, root[:-4], extension, "", seal),
-        spelled(origin, size, root, extension, "", *[seal] * 17), spelled(origin, size, root, extension, extension, "", seal),
-        spelled(origin, size, root, extension.replace("time 2026-06", "time 2026-16"), "", seal), good + "x" * 9000,
-    ):  # fmt: skip
+        "",
+        "\n\n",
+        good[:-1],
+        good + "\n",
+        good + "x",
+        good.replace("\n\n", "\n"),
+        good.replace("\n", "\r\n"),
+        " " + good,
+        good.replace("\n23\n", "\n023\n"),
+        good.replace("\n23\n", "\n-1\n"),
+        good.replace("\n23\n", "\n00\n"),
+        good.replace("\n23\n", "\n2 3\n"),
+        good.replace("epoch 0", "epoch 1"),
+        good.replace("T1", "t1"),
+        good.replace("ony/", "oni/"),
+        good.replace("— ", "- "),
+        spelled(origin, size, root, extension, "", seal[:-4]),
+        spelled(origin, size, root, extension, ""),
+        spelled(origin, size, root[:-4], extension, "", seal),
+        spelled(origin, size, root, extension, "", *[seal] * 17),
+        spelled(origin, size, root, extension, extension, "", seal),
+        spelled(origin, size, root, extension.replace("time 2026-06", "time 2026-16"), "", seal),
+        good + "x" * 9000,
+    ):
         with pytest.raises(Malformed):
             checkpoint.parse(bad)
     moved = checkpoint.parse(spelled(origin, size, root, extension, "", seal, ed25519))

@@ -38,8 +38,9 @@ def install(folder: Path, settings: Path) -> bool:
     text = _text(before, settings)
     base, record = _without(text, settings), _record(folder, settings)
     unmoved = record is not None and before is not None and record["written"] == sha256(before).hexdigest()
-    original = record["original"] if unmoved and record else (None if before is None else base)
-    after = _with(original if original is not None else "{}\n", entries, settings)
+    mine = before.decode("utf-8") if before is not None and base == text else base
+    original = record["original"] if unmoved and record else (None if before is None else mine)
+    after = _with(original if original and original.strip() else "{}\n", entries, settings)
     _copy_out(folder)
     if before == after.encode("utf-8"):
         return False

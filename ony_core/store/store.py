@@ -29,11 +29,16 @@ from ony_core.store.rows import columns
 VERSION = 1
 BUSY_S = 5
 BATCH = 256
+_RESTART = "restart the server; it checks the log before it writes again"
 
 T = TypeVar("T")
 _CONNECTOR = f"SELECT {columns(rows.Connector)} FROM connector WHERE token_digest = ?"
 _ENROLL_CODE = f"SELECT {columns(rows.EnrollCode)} FROM enroll_code WHERE digest = ?"
 _CALL = f"SELECT {columns(rows.Call)} FROM call WHERE nonce_digest = ?"
+_UNSETTLED = (
+    f"SELECT {columns(rows.Handoff)}, (SELECT expires_at FROM verdict WHERE request_id = handoff.id) FROM handoff"
+    " WHERE state IN ('pending', 'ringing', 'approved') ORDER BY created_at"
+)
 _SERVER_KEY = f"SELECT {columns(rows.ServerKey)} FROM server_key WHERE purpose = ? ORDER BY created_at DESC, id"
 
 
@@ -76,10 +81,10 @@ class Tx:
         row = self._db.execute(_CALL, (digest,)).fetchone()
         return None if row is None else rows.Call(*row)
 
-    def unsettled(self) -> list[tuple[str, str]]:
-        """(org_id, request_id) of every handoff that is waiting, or approved and unclaimed."""
-        found = self._db.execute("SELECT org_id, id FROM handoff WHERE state IN ('pending', 'ringing', 'approved') ORDER BY created_at")
-        return [(row[0], row[1]) for row in found]
+    def unsettled(self) -> list[tuple[rows.Handoff, int | None]]:
+        """Every handoff that is waiting, or approved and unclaimed, with the time its verdict expires."""
+        found = self._db.execute(_UNSETTLED).fetchall()
+        return [(rows.Handoff(*row[:-1]), row[-1]) for row in found]
 
     def meta(self, name: str) -> str | None:
         row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
@@ -113,11 +118,15 @@ class Store:
         self._clock = clock
         self._log: Any = None
         self._latched = ""
+        self._closed = False
         self._lock = _only_one(path)
-        self._writer = _connect(path)
-        _prepare(self._writer)
-        self._reader = _connect(path)
-        self._reader.execute("PRAGMA query_only = 1")
+        try:
+            self._writer = _prepared(_connect(path))
+            self._reader = _connect(path)
+            self._reader.execute("PRAGMA query_only = 1")
+        except OnyError:
+            os.close(self._lock)
+            raise
         self._work: queue.SimpleQueue[tuple[Callable[[Tx], Any], Future[Any]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="ony-writer", daemon=True)
         self._thread.start()
@@ -143,6 +152,7 @@ class Store:
 
     def close(self) -> None:
         """Finishes the writes that were asked for, then closes."""
+        self._closed = True
         self._work.put(None)
         self._thread.join()
         self._reader.close()
@@ -156,7 +166,10 @@ class Store:
 
     def _put(self, work: Callable[[Tx], T]) -> "Future[T]":
         future: Future[T] = Future()
-        self._work.put((work, future))
+        if self._closed:
+            future.set_exception(StoreUnavailable("the server is stopping", "ask again when it is back"))
+        else:
+            self._work.put((work, future))
         return future
 
     def _run(self) -> None:
@@ -181,16 +194,11 @@ class Store:
         return batch
 
     def _commit(self, batch: list[tuple[Callable[[Tx], Any], Future[Any]]]) -> None:
-        answers: list[tuple[Future[Any], Any, BaseException | None]] = []
+        """One transaction. Whatever goes wrong in it, each piece of work gets an answer: nobody may wait for ever for a decision."""
         try:
-            if self._latched:
-                raise StoreUnavailable(self._latched, "restart the server; it checks the log before it writes again")
-            self._begin()
-            tx = Tx(self._writer, self._log, self._clock)
-            answers = [(future, *self._attempt(work, tx)) for work, future in batch]
-            self._end(tx)
-        except StoreUnavailable as error:
-            self._abandon()
+            answers = self._transaction(batch)
+        except BaseException as trouble:  # noqa: BLE001 the writer must outlive it; what is not StoreUnavailable latches
+            error = self._abandon(trouble)
             for _, future in batch:
                 future.set_exception(error)
             return
@@ -199,6 +207,15 @@ class Store:
                 future.set_exception(failure)
             else:
                 future.set_result(value)
+
+    def _transaction(self, batch: list[tuple[Callable[[Tx], Any], Future[Any]]]) -> list[tuple[Future[Any], Any, BaseException | None]]:
+        if self._latched:
+            raise StoreUnavailable(self._latched, _RESTART)
+        self._begin()
+        tx = Tx(self._writer, self._log, self._clock)
+        answers = [(future, *self._attempt(work, tx)) for work, future in batch]
+        self._end(tx)
+        return answers
 
     def _begin(self) -> None:
         try:
@@ -234,11 +251,19 @@ class Store:
             self._writer.execute("COMMIT")
         except sqlite3.Error as error:
             self._latched = f"a commit failed ({error}) and its outcome is not known"
-            raise StoreUnavailable(self._latched, "restart the server; it checks the log before it writes again") from None
+            raise StoreUnavailable(self._latched, _RESTART) from None
 
-    def _abandon(self) -> None:
-        if self._writer.in_transaction:
-            self._writer.execute("ROLLBACK")
+    def _abandon(self, trouble: BaseException) -> StoreUnavailable:
+        """Nothing of the transaction stays. Trouble that nobody foresaw, or a rollback that fails, leaves doubt: latch."""
+        try:
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            self._latched = self._latched or f"a transaction could not be undone ({error})"
+        if isinstance(trouble, StoreUnavailable):
+            return trouble
+        self._latched = self._latched or f"a transaction met unforeseen trouble ({type(trouble).__name__})"
+        return StoreUnavailable(self._latched, _RESTART)
 
 
 def _only_one(path: Path) -> int:
@@ -263,10 +288,15 @@ def _connect(path: Path) -> sqlite3.Connection:
     return db
 
 
-def _prepare(db: sqlite3.Connection) -> None:
+def _prepared(db: sqlite3.Connection) -> sqlite3.Connection:
+    """The connection, its schema in place. OnyError for a newer version, or a file that is a database of something else."""
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if version > VERSION:
         raise OnyError("the database was written by a newer Ony", "run that version, or restore a backup of this one")
     if version == 0:
         schema = (resources.files(__package__) / "schema.sql").read_text("utf-8")
-        db.executescript(f"BEGIN IMMEDIATE;\n{schema}\nPRAGMA user_version = {VERSION};\nCOMMIT;")
+        try:
+            db.executescript(f"BEGIN IMMEDIATE;\n{schema}\nPRAGMA user_version = {VERSION};\nCOMMIT;")
+        except sqlite3.Error as error:
+            raise OnyError(f"the database cannot be set up ({error})", "check that the file is Ony's and the disk is not full") from None
+    return db

@@ -17,7 +17,6 @@ CALL = {
     "session_id": "smoke", "cwd": "/", "hook_event_name": "PreToolUse", "tool_name": "Bash", "tool_input": {"command": "git status"},
     "tool_use_id": "t",
 }  # fmt: skip
-ADMIN = ("--email", "a@example.com", "--json")
 
 
 def main(built: list[str]) -> int:
@@ -32,7 +31,7 @@ def smoke(executable: Path, folder: Path) -> Iterator[tuple[str, float]]:
     """Yields (what held, seconds); AssertionError at the first that did not."""
     began = time.monotonic()
     ony = Ony(executable, folder)
-    steps = [ony.says_its_version, ony.explains, ony.serves_and_its_log_verifies, ony.blocks_without_a_daemon, ony.installs_and_uninstalls]
+    steps = [ony.says_its_version, ony.explains, ony.serves_enrolls_and_gates, ony.verifies_its_log, ony.blocks_without_a_daemon]
     if executable.suffix == ".pyz":
         steps.append(ony.refuses_parts_that_were_changed)
     for step in steps:
@@ -58,33 +57,45 @@ class Ony:
         told = json.loads(self.run("explain", "--json", "git push --force"))
         assert (told["action"], told["gate"]["on"]) == ("git.force_push", "hold"), told
 
-    def serves_and_its_log_verifies(self) -> None:
-        data = ("--data", str(self.data))
-        made = json.loads(self.run("admin", "init", *data, "--org", "Smoke", "--password-stdin", *ADMIN, stdin="correct horse battery"))
+    def serves_enrolls_and_gates(self) -> None:
+        made = json.loads(self.admin("init", "--org", "Smoke", "--password-stdin", stdin="correct horse battery"))
         assert made["org_id"].startswith("org_") and made["verification_key"]
         with self.serving() as port:
             assert self.status(port, "/healthz") == 200
-            phone = json.loads(self.run("admin", "phone", *data, "--number", "+15550100123", "--verified", *ADMIN))
-            assert phone["otpauth_uri"].startswith("otpauth://totp/")
-        told = json.loads(self.run("audit", "verify", *data, "--json"))
-        assert told, "audit verify --json said nothing"
+            assert json.loads(self.admin("phone", "--number", "+15550100123", "--verified"))["otpauth_uri"].startswith("otpauth://totp/")
+            code = json.loads(self.admin("enroll-code"))["code"]
+            self.run("enroll", f"http://127.0.0.1:{port}", "--name", "smoke", stdin=code + "\n")
+            self.installs()
+            self.run("daemon", "start")
+            try:
+                assert json.loads(self.run("hook", "claude", stdin=json.dumps(CALL))) == {}, "a harmless call must pass"
+                done = self.start(["/bin/sh", "-c", self.installed()], json.dumps(CALL))
+                assert json.loads(done.stdout) == {}, done
+            finally:
+                self.run("daemon", "stop")
 
-    def blocks_without_a_daemon(self) -> None:
-        done = self.start([*self.argv, "hook", "claude"], json.dumps(CALL))
-        assert (done.returncode, done.stdout) == (2, ""), done
-        assert len(done.stderr.splitlines()) == 1, done.stderr
-
-    def installs_and_uninstalls(self) -> None:
+    def installs(self) -> None:
         settings = self.home / ".claude" / "settings.json"
         settings.parent.mkdir()
         settings.write_text('{"model": "opus"}\n')
         self.run("install", "claude", "--user")
-        hooks = json.loads(settings.read_text())["hooks"]["PreToolUse"]
-        command = hooks[0]["hooks"][0]["command"]
-        done = self.start(["/bin/sh", "-c", command], json.dumps(CALL))
-        assert (done.returncode, done.stdout) == (2, ""), "the installed hook must block while no daemon runs"
+        assert self.installed()
+
+    def installed(self) -> str:
+        settings = json.loads((self.home / ".claude" / "settings.json").read_text())
+        command: str = settings["hooks"]["PreToolUse"][0]["hooks"][0]["command"]
+        return command
+
+    def verifies_its_log(self) -> None:
+        told = json.loads(self.run("audit", "verify", "--data", str(self.data), "--witness", str(self.home / ".ony" / "heads"), "--json"))
+        assert told, "audit verify --json said nothing"
+
+    def blocks_without_a_daemon(self) -> None:
+        for argv in ([*self.argv, "hook", "claude"], ["/bin/sh", "-c", self.installed()]):
+            done = self.start(argv, json.dumps(CALL))
+            assert (done.returncode, done.stdout) == (2, ""), done
         self.run("uninstall", "claude", "--user")
-        assert json.loads(settings.read_text()) == {"model": "opus"}
+        assert (self.home / ".claude" / "settings.json").read_text() == '{"model": "opus"}\n'
 
     def refuses_parts_that_were_changed(self) -> None:
         """What stands in the cache folder is imported and runs as the owner, so a changed byte there must end the start."""
@@ -99,6 +110,9 @@ class Ony:
         done = self.start([*self.argv, *words], stdin)
         assert done.returncode == 0, f"ony {' '.join(words[:2])} ended with {done.returncode}: {done.stderr.strip()}"
         return done.stdout
+
+    def admin(self, verb: str, *words: str, stdin: str = "") -> str:
+        return self.run("admin", verb, "--data", str(self.data), "--email", "a@example.com", *words, "--json", stdin=stdin)
 
     def start(self, argv: list[str], stdin: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(argv, input=stdin, env=self.environment, capture_output=True, text=True, timeout=120, check=False)

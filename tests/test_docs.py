@@ -24,7 +24,7 @@ def lines_to_copy(page: Path) -> list[str]:
 
 def words_of_ony(line: str) -> list[str] | None:
     """The words after `ony` in a line that starts it, else None. Pipes and redirects end the command."""
-    command = re.split(r"\s[|<>;&]", line)[0]
+    command = re.split(r"\s[|<>;&#]", line)[0]
     words = shlex.split(command)
     while words and re.fullmatch(r"[A-Z_]+=.*|sudo|env", words[0]):
         words.pop(0)
@@ -45,7 +45,7 @@ def test_every_command_has_help_with_an_example_that_it_understands(word):
         cli.parser_of(words[0]).parse_args(words[1:])
 
 
-@pytest.mark.parametrize("word", cli.COMMANDS)
+@pytest.mark.parametrize("word", [word for word in cli.COMMANDS if word not in cli.ALIASES])
 def test_every_command_is_in_the_documents(word):
     assert any(re.search(rf"\bony {word}\b", page.read_text("utf-8")) for page in PAGES)
 

@@ -180,7 +180,6 @@ def test_only_the_store_speaks_sql():
     speakers = {name for name in modules() if any(root == "sqlite3" for root, _ in imported(name))}
     assert {name for name in speakers if room(name) != "store"} <= {"server.audit", "auditlog"}
     assert {name for name in ours("auditlog") if room(name) == "store"} <= {"store", "store.audit_sql"}
-    assert ours("store") == frozenset(), "the package itself stays empty, or the verifier would load the store"
 
 
 @pytest.mark.parametrize("module", modules())

@@ -28,7 +28,10 @@ REQUEST, SESSION = "req_" + "e" * 32, "sess_" + "5" * 32
 DIGEST = "hmac-sha256:" + "1" * 64
 
 
-def _wire(head: Head | None = Head(40, "ab" * 32)) -> bytes:
+HEAD = Head(40, "ab" * 32)
+
+
+def _wire(head: Head | None = HEAD) -> bytes:
     return handoff.request_to_wire(REQUEST, SESSION, "claude-code", "Bash", "on", "prod-api", FACTS, DIGEST, head)
 
 

@@ -142,7 +142,7 @@ class Telephone:
 
     def _record(self, org: Any, request_id: str, device: Any, nonce: str) -> None:
         provider = self._settings.provider
-        org.add_call(nonce_digest=digest_of(nonce), request_id=request_id, device_id=device.id, nonce=nonce, provider=provider)
+        org.add_call(nonce_digest=digest_of(nonce), request_id=request_id, device_id=device.id, provider=provider)
         org.audit("call", request_id=request_id, device_id=device.id, step="placed")
 
     def _number(self, org_id: str, device: Any) -> str:

@@ -135,7 +135,7 @@ class Webhooks:
         elif wish.kind == voice.EASE:
             asked = self._desk.ease(call.org_id, call.request_id, code=wish.code, **who)
         else:
-            asked = self._desk.decide(call.org_id, call.request_id, decision=wish.kind, code=wish.code, channel="voice", ref=sid, **who)
+            asked = self._desk.decide(call.org_id, call.request_id, decision=wish.kind, code=wish.code, channel="voice", **who)
         try:
             return str(await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(asked)), ANSWER_S))
         except (OnyError, TimeoutError) as trouble:

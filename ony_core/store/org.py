@@ -4,7 +4,6 @@ MUST: name org_id in every WHERE and every INSERT. MUST: let a handoff change st
 version, and writes the audit row of the change in the same transaction.
 """
 
-import hashlib
 import sqlite3
 from typing import Any, TypeVar
 
@@ -178,11 +177,13 @@ class Org:
 
     def mode(self, connector_id: str, session: str) -> rows.Mode | None:
         """The mode in force; None (= on) where there is none or it has ended."""
-        found = self._db.execute(_MODE + " AND session = ? AND until > ?", (self.id, connector_id, session, self._clock.wall()))
+        found = self._db.execute(
+            _MODE + " AND session = ? AND (until = 0 OR until > ?)", (self.id, connector_id, session, self._clock.wall())
+        )
         return _one(rows.Mode, found)
 
     def modes(self, connector_id: str) -> list[rows.Mode]:
-        found = self._db.execute(_MODE + " AND until > ? ORDER BY session", (self.id, connector_id, self._clock.wall()))
+        found = self._db.execute(_MODE + " AND (until = 0 OR until > ?) ORDER BY session", (self.id, connector_id, self._clock.wall()))
         return [rows.Mode(*row) for row in found]
 
     def set_mode(self, mode: rows.Mode) -> None:
@@ -303,14 +304,14 @@ class Org:
     def calls(self, request_id: str) -> list[rows.Call]:
         return [rows.Call(*row) for row in self._db.execute(_CALLS, (self.id, request_id))]
 
-    def add_call(self, nonce: str, request_id: str, device_id: str, provider: str) -> None:
+    def add_call(self, nonce_digest: bytes, request_id: str, device_id: str, provider: str) -> None:
         """One leg. Only the nonce's SHA-256 is kept: the nonce itself stands in the URLs given to the provider."""
         if self.handoff(request_id) is None or self.device(device_id) is None:
             raise Refused("wrong_org")
         self._db.execute(
             "INSERT INTO call (nonce_digest, org_id, request_id, device_id, provider, step, created_at)"
             " VALUES (?, ?, ?, ?, ?, 'created', ?)",
-            (hashlib.sha256(nonce.encode("ascii")).digest(), self.id, request_id, device_id, provider, self._clock.wall()),
+            (nonce_digest, self.id, request_id, device_id, provider, self._clock.wall()),
         )
 
     def change_call(self, nonce_digest: bytes, **changes: Any) -> None:
@@ -319,7 +320,7 @@ class Org:
             raise ValueError("not a column of a call that changes")
         assignments = ", ".join(f"{name} = ?" for name in changes)  # names from the closed set above
         done = self._db.execute(
-            f"UPDATE call SET {assignments} WHERE org_id = ? AND nonce_digest = ?",  # noqa: S608
+            f"UPDATE call SET {assignments} WHERE org_id = ? AND nonce_digest = ?",
             (*changes.values(), self.id, nonce_digest),
         )
         if done.rowcount != 1:

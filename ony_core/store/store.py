@@ -99,10 +99,11 @@ class Tx:
         """Newest first."""
         return [rows.ServerKey(*row) for row in self._db.execute(_SERVER_KEY, (purpose,))]
 
-    def add_server_key(self, key: rows.ServerKey) -> None:
-        self._db.execute(
+    def add_server_keys(self, keys: list[rows.ServerKey]) -> None:
+        now = self._clock.wall()
+        self._db.executemany(
             "INSERT INTO server_key (id, purpose, public, private_sealed, state, created_at) VALUES (?, ?, ?, ?, ?, ?)",
-            (key.id, key.purpose, key.public, key.private_sealed, key.state, self._clock.wall()),
+            [(key.id, key.purpose, key.public, key.private_sealed, key.state, now) for key in keys],
         )
 
 

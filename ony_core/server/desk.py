@@ -1,0 +1,356 @@
+"""The desk: the only place where a handoff changes state. It assesses, rings, takes decisions, signs, gives claims, and lets time run out.
+
+MUST: derive action, risk and title from the facts alone, and know nothing the connector says about them.
+MUST: write a decision, its verdict and their audit rows in one transaction, and answer only after its COMMIT.
+MUST: ask the code for high and critical whatever the policy says; policy may ask it for more, never for less.
+MUST: give one claim a verdict, and none for a revoked device, a revoked or expired verdict, or a frozen organisation.
+MUST: let deadlines run on the boot clock; a wall clock that jumps back gives nobody more time.
+"""
+
+import asyncio
+import heapq
+import logging
+from collections import defaultdict
+from typing import Any, Protocol
+
+from ony_core import canon, handoff, states, taxonomy, verdict
+from ony_core.clock import Clock, rfc3339
+from ony_core.errors import OnyError, Refused
+from ony_core.model import Assessment, at_least, level
+from ony_core.server import codes, modes
+from ony_core.server.keyring import Keyring
+from ony_core.store import Store, Tx, rows
+from ony_core.store.org import Org
+
+SWEEP_S = 0.25
+PAUSE_S = 3600
+EASE_S = 15 * 60
+
+log = logging.getLogger("ony.desk")
+
+
+class Channel(Protocol):
+    """A way to reach a person."""
+
+    name: str
+
+    async def ring(self, org_id: str, handoff: rows.Handoff) -> bool: ...
+
+    async def stop(self, org_id: str, handoff: rows.Handoff) -> None: ...
+
+
+class Desk:
+    """config: the whole configuration; its [policy] part is read here. channels: added before the first handoff."""
+
+    def __init__(self, store: Store, keyring: Keyring, config: Any, clock: Clock) -> None:
+        self._store, self._keyring, self._policy, self._clock = store, keyring, config.policy, clock
+        self.channels: list[Channel] = []
+        self._waiting: dict[str, set[asyncio.Future[None]]] = defaultdict(set)
+        self._deadlines: list[tuple[float, str, str, str]] = []  # (boot seconds, org_id, request_id, event)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # ---------------------------------------------------------------- a call is held
+
+    async def open(self, connector: rows.Connector, body: bytes) -> rows.Handoff:
+        """The handoff of a request, new or, for a repeated one, as it stands. Malformed, or Refused("id_reused")."""
+        request = handoff.request_from_wire(body)
+        boot = self._clock.boot()
+        fresh, row = await self._store.write(lambda tx: self._admit(tx, connector, request))
+        if row is None:
+            raise Refused("id_reused", "this request id stands for another request")
+        if fresh and row.state in states.WAITING:
+            heapq.heappush(self._deadlines, (boot + self._policy.decision_deadline, row.org_id, row.id, "expire"))
+            self._spawn(self._ring(row))
+        return row
+
+    def _admit(self, tx: Tx, connector: rows.Connector, request: handoff.Request) -> tuple[bool, rows.Handoff | None]:
+        org = tx.org(connector.org_id)
+        known = org.handoff(request.request_id)
+        if known is not None:
+            same = known.connector_id == connector.id and canon.same(known.body_digest, request.body_digest)
+            if not same:
+                org.audit("id_reused", request_id=request.request_id, connector_id=connector.id)
+            return False, known if same else None
+        row = self._new(org, connector, request)
+        org.add_handoff(row)
+        if request.head is not None:
+            org.keep_head(connector.id, request.head.size, bytes.fromhex(request.head.root))
+        return True, self._stopped(org, row)
+
+    def _new(self, org: Org, connector: rows.Connector, request: handoff.Request) -> rows.Handoff:
+        assessed, now = taxonomy.assess(request.facts), self._clock.wall()
+        head = request.head
+        return rows.Handoff(
+            id=request.request_id, org_id=org.id, connector_id=connector.id, session=request.session, agent=request.agent, 
+            tool=request.tool, mode=modes.current(org, connector.id, request.session), project=request.project,
+            facts=canon.dumps(handoff.facts_to_wire(request.facts)).decode("ascii"), facts_digest=request.facts_digest,
+            request_digest=request.request_digest, body_digest=request.body_digest, action=assessed.lead.key,
+            actions_json=canon.dumps(list(assessed.keys)).decode("ascii"), risk=assessed.risk, title=assessed.lead.title,
+            titles_json=canon.dumps(_titles(assessed)).decode("ascii"), word=f"{10 + int.from_bytes(self._clock.random(4), 'big') % 90}",
+            state=states.PENDING, version=1, reason="", created_at=now, deadline_at=now + self._policy.decision_deadline, decided_at=None,
+            decided_by=None, head_size=head.size if head else 0, head_root=bytes.fromhex(head.root) if head else None,
+        )  # fmt: skip
+
+    def _stopped(self, org: Org, row: rows.Handoff) -> rows.Handoff:
+        """The handoff as it stands after what needs no phone call: a pause, a freeze, nobody to ring."""
+        stored = _there(org.handoff(row.id))
+        organisation = org.row()
+        if organisation is None or organisation.frozen_at is not None:
+            return org.step(stored, "deny", reason="frozen", decided_at=self._clock.wall())
+        if org.paused_until(row.connector_id, row.session):
+            return org.step(stored, "deny", reason="paused", decided_at=self._clock.wall())
+        if row.mode != "here" and not self.channels:
+            return org.step(stored, "fail", reason="no_channel")
+        return org.step(stored, "ring") if row.mode == "here" else stored
+
+    async def _ring(self, row: rows.Handoff) -> None:
+        """Ask each channel; if none can reach anybody, say so at once instead of letting the agent wait."""
+        if row.mode == "here":
+            return
+        rung = [await channel.ring(row.org_id, row) for channel in self.channels]
+        if not any(rung):
+            await self._step(row.org_id, row.id, "fail", reason="nobody_reached")
+
+    async def ringing(self, org_id: str, request_id: str) -> None:
+        """A channel is about to reach somebody. Refused("wrong_state") where nobody waits any more."""
+        await self._store.write(lambda tx: self._stepped(tx.org(org_id), request_id, "ring"))
+
+    # ---------------------------------------------------------------- a person decides
+
+    async def decide(self, org_id: str, request_id: str, *, device_id: str, decision: str, code: str | None, channel: str) -> str:
+        """approved | denied | revoked | code_needed | wrong_code | closed | too_late."""
+        outcome, row = await self._store.write(lambda tx: self._decide(tx.org(org_id), request_id, device_id, decision, code, channel))
+        log.info("decision by %s: %s", channel, outcome)
+        if outcome == "approved":
+            self._let_lapse(row)
+        await self._changed(org_id, row, outcome in ("approved", "denied", "revoked"))
+        return outcome
+
+    async def pause(self, org_id: str, request_id: str, *, device_id: str, seconds: int = PAUSE_S) -> str:
+        """Deny this request, and every further one of its session for a while, without a call. paused | too_late."""
+        outcome, row = await self._store.write(lambda tx: self._pause(tx.org(org_id), request_id, device_id, seconds))
+        await self._changed(org_id, row, outcome == "paused")
+        return outcome
+
+    async def ease(self, org_id: str, request_id: str, *, device_id: str, code: str | None) -> str:
+        """Mode away, key 3: approve, and let the session's low-risk steps pass for 15 minutes. As `decide`."""
+        outcome, row = await self._store.write(lambda tx: self._ease(tx.org(org_id), request_id, device_id, code))
+        if outcome == "approved":
+            self._let_lapse(row)
+        await self._changed(org_id, row, outcome == "approved")
+        return outcome
+
+    def _decide(self, org: Org, request_id: str, device_id: str, decision: str, code: str | None, channel: str) -> tuple[str, rows.Handoff]:
+        row, device = _there(org.handoff(request_id)), self._device(org, request_id, device_id)
+        if decision == "deny":
+            return self._deny(org, row, device, channel)
+        if decision != "approve":
+            raise Refused("unknown_decision")
+        if row.state != states.RINGING or self._late(row):
+            return "too_late", row
+        needed = self._needs_code(row)
+        if needed and not code:
+            return "code_needed", row
+        if code:
+            result = codes.check(org, self._keyring, device.user_id, channel, code, self._clock)
+            if result != codes.RIGHT:
+                return result, row
+        return "approved", self._sign(org, row, device, "approve", "approve", bool(code), channel)
+
+    def _deny(self, org: Org, row: rows.Handoff, device: rows.Device, channel: str) -> tuple[str, rows.Handoff]:
+        if row.state == states.APPROVED:
+            return "revoked", org.step(row, "revoke", reason="taken_back", decided_by=device.id)
+        if row.state not in states.WAITING:
+            return "too_late", row
+        return "denied", self._sign(org, row, device, "deny", "deny", False, channel)
+
+    def _sign(self, org: Org, row: rows.Handoff, device: rows.Device, event: str, decision: str, code: bool, channel: str) -> rows.Handoff:
+        now = self._clock.wall()
+        stepped = org.step(row, event, reason=f"by_{channel}", decided_at=now, decided_by=device.id)
+        decision_key = self._keyring.unseal(device.decision_key_sealed, "device.decision_key", org.id, device.id)
+        expires = now + self._policy.verdict_ttl
+        text = verdict.payload(
+            request_id=row.id, request_digest=row.request_digest, facts_digest=row.facts_digest, connector_id=row.connector_id,
+            session=row.session, action=row.action, actions=row.actions, risk=row.risk, decision=decision, device_id=device.id,
+            code_verified=code, issued_at=now, expires_at=expires,
+        )  # fmt: skip
+        envelope = verdict.seal(text, verdict.connector_key(decision_key, row.connector_id), self._keyring.sign_verdict)
+        org.add_verdict(row, device.id, decision, envelope, now, expires)
+        return stepped
+
+    def _pause(self, org: Org, request_id: str, device_id: str, seconds: int) -> tuple[str, rows.Handoff]:
+        row, device = _there(org.handoff(request_id)), self._device(org, request_id, device_id)
+        outcome, stepped = self._deny(org, row, device, "voice")
+        org.pause(row.connector_id, row.session, self._clock.wall() + seconds, "owner")
+        org.audit("pause", connector_id=row.connector_id, session=row.session, seconds=seconds, device_id=device.id)
+        return ("paused" if outcome != "too_late" else outcome), stepped
+
+    def _ease(self, org: Org, request_id: str, device_id: str, code: str | None) -> tuple[str, rows.Handoff]:
+        outcome, row = self._decide(org, request_id, device_id, "approve", code, "voice")
+        mode = org.mode(row.connector_id, row.session) or org.mode(row.connector_id, "")
+        if outcome == "approved" and mode is not None and mode.mode == "away":
+            until = self._clock.wall() + EASE_S
+            org.set_mode(rows.Mode(row.connector_id, row.session, "away", mode.until, until))
+            org.audit("mode", connector_id=row.connector_id, session=row.session, mode="away", eased_until=rfc3339(until))
+        return outcome, row
+
+    def _needs_code(self, row: rows.Handoff) -> bool:
+        return at_least(row.risk, "high") or at_least(row.risk, self._policy.code_required) or row.mode == "here"
+
+    def _device(self, org: Org, request_id: str, device_id: str) -> rows.Device:
+        """The device, if it may decide this request: active now, and its owner is the one whose connector asks."""
+        device, row = org.device(device_id), _there(org.handoff(request_id))
+        connector = org.connector(row.connector_id)
+        if device is None or connector is None or device.user_id != connector.user_id:
+            raise Refused("unknown_device")
+        if device.state != "active" or device.active_from > self._clock.wall():
+            raise Refused("revoked_device")
+        return device
+
+    def _late(self, row: rows.Handoff) -> bool:
+        return self._clock.wall() >= row.deadline_at
+
+    # ---------------------------------------------------------------- the connector claims, cancels, waits
+
+    async def claim(self, connector: rows.Connector, request_id: str, nonce: str, payload_digest: str) -> dict[str, str]:
+        """The signed claim of an approved verdict, once. Refused: unknown_request, wrong_verdict, already_used, revoked, expired, …"""
+        answer, row = await self._store.write(
+            lambda tx: self._claim(tx.org(connector.org_id), connector, request_id, nonce, payload_digest)
+        )
+        await self._changed(connector.org_id, row, True)
+        if isinstance(answer, str):
+            raise Refused(answer)
+        return answer
+
+    def _claim(
+        self, org: Org, connector: rows.Connector, request_id: str, nonce: str, payload_digest: str
+    ) -> tuple[dict[str, str] | str, rows.Handoff]:
+        row, found, organisation = org.handoff(request_id), org.verdict(request_id), org.row()
+        if row is None or row.connector_id != connector.id:
+            raise Refused("unknown_request")
+        if found is None or found.decision != "approve" or not canon.same(found.payload_digest, payload_digest):
+            raise Refused("wrong_verdict")
+        device = org.device(found.device_id)
+        if row.state == states.APPROVED and (device is None or device.state != "active"):
+            return "revoked_device", org.step(row, "revoke", reason="revoked_device")
+        if row.state == states.APPROVED and (organisation is None or organisation.frozen_at is not None):
+            return "revoked", org.step(row, "revoke", reason="frozen")
+        if row.state == states.APPROVED and self._clock.wall() >= found.expires_at:
+            return "expired", org.step(row, "lapse", reason="expired")
+        if row.state != states.APPROVED:
+            return {states.USED: "already_used", states.REVOKED: "revoked", states.UNUSED: "expired"}.get(row.state, "wrong_state"), row
+        statement = self._keyring.statement(
+            "claim",
+            {"request_id": row.id, "connector_id": connector.id, "nonce": nonce, "payload_digest": payload_digest,
+             "claimed_at": rfc3339(self._clock.wall())},
+        )  # fmt: skip
+        if not org.claim_verdict(row.id, nonce, statement["payload"]):
+            raise Refused("already_used")
+        return statement, org.step(row, "claim")
+
+    async def cancel(self, connector: rows.Connector, request_id: str) -> rows.Handoff:
+        """The call is no longer wanted: stop ringing, or take an unclaimed approval back. A settled handoff stays as it is."""
+        row = await self._store.write(lambda tx: self._cancel(tx.org(connector.org_id), connector, request_id))
+        await self._changed(connector.org_id, row, True)
+        return row
+
+    def _cancel(self, org: Org, connector: rows.Connector, request_id: str) -> rows.Handoff:
+        row = org.handoff(request_id)
+        if row is None or row.connector_id != connector.id:
+            raise Refused("unknown_request")
+        if row.state in states.WAITING:
+            return org.step(row, "cancel", reason="by_connector")
+        return org.step(row, "revoke", reason="by_connector") if row.state == states.APPROVED else row
+
+    async def wait(self, connector: rows.Connector, request_id: str, seconds: float) -> rows.Handoff:
+        """The handoff once it is no longer waiting, or as it stands after `seconds`. A parked future, no thread."""
+        row = self._look(connector, request_id)
+        if row.state not in states.WAITING or seconds <= 0:
+            return row
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[request_id].add(future)
+        try:
+            await asyncio.wait({future}, timeout=seconds)
+        finally:
+            self._waiting[request_id].discard(future)
+            if not self._waiting[request_id]:
+                del self._waiting[request_id]
+        return self._look(connector, request_id)
+
+    def _look(self, connector: rows.Connector, request_id: str) -> rows.Handoff:
+        row = self._store.read(lambda tx: tx.org(connector.org_id).handoff(request_id))
+        if row is None or row.connector_id != connector.id:
+            raise Refused("unknown_request")
+        return row
+
+    # ---------------------------------------------------------------- time
+
+    def resume(self) -> None:
+        """After a start: what is unsettled keeps its wall-clock deadline; nothing rings again by itself."""
+        now, boot = self._clock.wall(), self._clock.boot()
+        for row, expires_at in self._store.read(lambda tx: tx.unsettled()):
+            left = (row.deadline_at if row.state in states.WAITING else expires_at or 0) - now
+            event = "expire" if row.state in states.WAITING else "lapse"
+            heapq.heappush(self._deadlines, (boot + max(0, left), row.org_id, row.id, event))
+
+    async def sweep(self) -> None:
+        """Runs until cancelled: expires what nobody answered, lapses what nobody claimed."""
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            try:
+                await self.sweep_once()
+            except OnyError as error:  # the store says no: nothing can be approved meanwhile either
+                log.error("the sweep failed: %s", error.what)
+
+    async def sweep_once(self) -> None:
+        while self._deadlines and self._deadlines[0][0] <= self._clock.boot():
+            _, org_id, request_id, event = self._deadlines[0]
+            await self._step(org_id, request_id, event, reason="no_decision" if event == "expire" else "not_claimed")
+            heapq.heappop(self._deadlines)
+
+    def _let_lapse(self, row: rows.Handoff) -> None:
+        heapq.heappush(self._deadlines, (self._clock.boot() + self._policy.verdict_ttl, row.org_id, row.id, "lapse"))
+
+    async def _step(self, org_id: str, request_id: str, event: str, reason: str) -> None:
+        """A step that may find the handoff settled already; then it changes nothing."""
+        try:
+            row = await self._store.write(lambda tx: self._stepped(tx.org(org_id), request_id, event, reason=reason))
+        except Refused:
+            return
+        await self._changed(org_id, row, True)
+
+    def _stepped(self, org: Org, request_id: str, event: str, **changes: Any) -> rows.Handoff:
+        return org.step(_there(org.handoff(request_id)), event, **changes)
+
+    async def _changed(self, org_id: str, row: rows.Handoff, settled: bool) -> None:
+        """After the COMMIT: wake who waits, and stop what still rings."""
+        if not settled:
+            return
+        for future in self._waiting.get(row.id, set()):
+            if not future.done():
+                future.set_result(None)
+        for channel in self.channels:
+            await channel.stop(org_id, row)
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("ringing failed: %s", type(task.exception()).__name__)
+
+
+def _titles(assessed: Assessment) -> list[str]:
+    """What is said: each held action, riskiest first, each sentence once. Where none is high, all that are as risky as the call."""
+    floor = "high" if at_least(assessed.risk, "high") else assessed.risk
+    said = sorted((a for a in assessed.actions if at_least(a.risk, floor)), key=lambda a: -level(a.risk))
+    return list(dict.fromkeys(a.title for a in said))
+
+
+def _there(row: rows.Handoff | None) -> rows.Handoff:
+    if row is None:
+        raise Refused("unknown_request")
+    return row

@@ -1,0 +1,58 @@
+"""Modes of agent sessions: kept and signed here, so that no file on the agent's machine can step down.
+
+Order away > here > on > off. MUST: ask the owner's code for every step down, for a session or as a default, and let it end by itself
+after at most 60 minutes. MUST: give a session without a mode of its own the connector's default, and without that `on`.
+"""
+
+from typing import Any
+
+from ony_core.clock import Clock, rfc3339
+from ony_core.errors import Refused
+from ony_core.model import MODES
+from ony_core.server import codes
+from ony_core.server.keyring import Keyring
+from ony_core.store import rows
+from ony_core.store.org import Org
+
+DOWN_MINUTES = 60  # the longest a step down lasts
+HERE_MINUTES = 12 * 60
+
+
+def current(org: Org, connector_id: str, session: str) -> str:
+    found = org.mode(connector_id, session) or org.mode(connector_id, "")
+    return found.mode if found else "on"
+
+
+def change(org: Org, keyring: Keyring, connector: rows.Connector, wish: dict[str, Any], clock: Clock) -> dict[str, str] | str:
+    """The signed mode, or why not: code_needed | wrong_code | closed. wish: session, mode, minutes, code; their shape is checked."""
+    down = MODES.index(wish["mode"]) < MODES.index(current(org, connector.id, wish["session"]))
+    if down and not wish["code"]:
+        return "code_needed"
+    if down:
+        result = codes.check(org, keyring, connector.user_id, "mode", wish["code"], clock)
+        if result != codes.RIGHT:
+            return result
+    until = _until(wish["mode"], wish["minutes"], down, clock.wall())
+    org.set_mode(rows.Mode(connector.id, wish["session"], wish["mode"], until, 0))
+    org.bump_policy()
+    org.audit("mode", connector_id=connector.id, session=wish["session"], mode=wish["mode"], until=rfc3339(until) if until else None)
+    return keyring.statement(
+        "mode", {"connector_id": connector.id, **wire(rows.Mode(connector.id, wish["session"], wish["mode"], until, 0))}
+    )
+
+
+def wire(mode: rows.Mode) -> dict[str, Any]:
+    """As bundles and statements carry it; a time that is not set is null."""
+    times = {name: rfc3339(value) if value else None for name, value in (("until", mode.until), ("eased_until", mode.eased_until))}
+    return {"session": mode.session, "mode": mode.mode, **times}
+
+
+def _until(mode: str, minutes: int | None, down: bool, now: int) -> int:
+    """UTC seconds, 0 = stays."""
+    if minutes is not None and minutes < 1:
+        raise Refused("bad_minutes")
+    if down or mode == "off":
+        return now + 60 * min(minutes or DOWN_MINUTES, DOWN_MINUTES)
+    if mode == "here":
+        return now + 60 * min(minutes or DOWN_MINUTES, HERE_MINUTES)
+    return now + 60 * minutes if minutes else 0

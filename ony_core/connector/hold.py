@@ -184,7 +184,11 @@ class Hold:
             raise Refused("claim_mismatch", "the server's claim is for another verdict or another release")
 
     def _growth(self, old: int, new: int) -> Any:
-        return self.gate.link.call("GET", f"/v1/audit/consistency?from={old}&to={new}").body
+        """The server's proof that its log of `new` rows extends that of `old` rows. Not having one is as bad as a false one."""
+        try:
+            return self.gate.link.call("GET", f"/v1/audit/consistency?from={old}&to={new}").body
+        except Problem as problem:
+            raise Refused("proof_not_consistent", f"the server cannot show that its log only grew ({problem.what})") from None
 
     def _wanted(self) -> None:
         if self.gone.is_set():

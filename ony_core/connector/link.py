@@ -60,6 +60,8 @@ class Link:
             connection.request(method, self.prefix + path, body, self._headers(body, etag))
             response = connection.getresponse()
             data = response.read(MAX_ANSWER + 1)
+            if response.length and len(data) <= MAX_ANSWER:
+                raise http.client.IncompleteRead(data, response.length)
         except (OSError, http.client.HTTPException) as error:
             raise Unreachable(f"the server at {self.host}:{self.port} does not answer ({type(error).__name__})") from None
         finally:

@@ -81,7 +81,7 @@ class Desk:
         assessed, now = taxonomy.assess(request.facts), self._clock.wall()
         head = request.head
         return rows.Handoff(
-            id=request.request_id, org_id=org.id, connector_id=connector.id, session=request.session, agent=request.agent, 
+            id=request.request_id, org_id=org.id, connector_id=connector.id, session=request.session, agent=request.agent,
             tool=request.tool, mode=modes.current(org, connector.id, request.session), project=request.project,
             facts=canon.dumps(handoff.facts_to_wire(request.facts)).decode("ascii"), facts_digest=request.facts_digest,
             request_digest=request.request_digest, body_digest=request.body_digest, action=assessed.lead.key,

@@ -18,10 +18,15 @@ from typing import Any
 from ony_core.channels.laml_rest import TERMINAL, Account, CallRefused, Laml, Unanswered
 from ony_core.channels.voice import DECIDING, DONE
 from ony_core.clock import Clock
+from ony_core.config import Voice
 from ony_core.errors import Refused, UsageError
+from ony_core.server.desk import Desk
+from ony_core.server.keyring import Keyring
 from ony_core.server.message import Request, Response
-from ony_core.server.webhooks import Webhooks, digest_of, end, pin
+from ony_core.server.webhooks import Webhooks, digest_of, end, pin, row_of
 from ony_core.states import WAITING
+from ony_core.store import Store, rows
+from ony_core.store.org import Org
 
 RING_S = 25  # shorter than most voicemail boxes wait
 BUSY_RETRY_S = 60
@@ -36,7 +41,7 @@ log = logging.getLogger("ony.telephone")
 class Attempt:
     """One device to ring, and when. again: the one more try that a busy line gets."""
 
-    device: Any
+    device: rows.Device
     wait_s: float = 0
     again: bool = False
 
@@ -49,12 +54,20 @@ class Dialled:
 
 
 class Telephone:
-    """The voice channel. voice: the [voice] settings. public_url: where the provider reaches us, and what it signs over."""
+    """The voice channel. settings: the [voice] part. public_url: where the provider reaches us, and what it signs over."""
 
     name = "voice"
 
     def __init__(
-        self, settings: Any, store: Any, desk: Any, keyring: Any, clock: Clock, *, public_url: str, busy_retry_s: float = BUSY_RETRY_S
+        self,
+        settings: Voice,
+        store: Store,
+        desk: Desk,
+        keyring: Keyring,
+        clock: Clock,
+        *,
+        public_url: str,
+        busy_retry_s: float = BUSY_RETRY_S,
     ) -> None:
         self._settings, self._store, self._desk, self._keyring, self._clock = settings, store, desk, keyring, clock
         self._public_url, self._busy_retry_s = public_url.rstrip("/"), busy_retry_s
@@ -66,7 +79,7 @@ class Telephone:
         self._endings: dict[bytes, asyncio.Future[str]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    async def ring(self, org_id: str, handoff: Any) -> bool:
+    async def ring(self, org_id: str, handoff: rows.Handoff) -> bool:
         """Ring the phones of the connector's user, one after the other. False: none could be rung at all."""
         plan = deque(Attempt(device) for device in self._store.read(lambda tx: _phones(tx.org(org_id), handoff, self._clock.wall())))
         dialled = await self._next(org_id, handoff.id, plan)
@@ -75,7 +88,7 @@ class Telephone:
         self._spawn(self._follow(org_id, handoff.id, plan, dialled))
         return True
 
-    async def stop(self, org_id: str, handoff: Any) -> None:
+    async def stop(self, org_id: str, handoff: rows.Handoff) -> None:
         """The handoff is settled: stop what still rings or talks. The call that settled it says its own goodbye. Returns at once."""
         for call in self._store.read(lambda tx: tx.org(org_id).calls(handoff.id)):
             if call.ended_at is None and call.sid and call.step not in (DECIDING, DONE):
@@ -140,12 +153,12 @@ class Telephone:
             self._spawn(self._hang_up(sid))
         return dialled
 
-    def _record(self, org: Any, request_id: str, device: Any, nonce: str) -> None:
+    def _record(self, org: Org, request_id: str, device: rows.Device, nonce: str) -> None:
         provider = self._settings.provider
         org.add_call(nonce_digest=digest_of(nonce), request_id=request_id, device_id=device.id, provider=provider)
         org.audit("call", request_id=request_id, device_id=device.id, step="placed")
 
-    def _number(self, org_id: str, device: Any) -> str:
+    def _number(self, org_id: str, device: rows.Device) -> str:
         number = self._keyring.unseal(device.address_sealed, "device.address", org_id, device.id).decode()
         if not _E164.match(number) or number == self._settings.caller:
             raise CallRefused("number")
@@ -163,8 +176,8 @@ class Telephone:
             self._endings.pop(dialled.digest, None)
 
     async def _lives(self, org_id: str, request_id: str, dialled: Dialled) -> bool:
-        call = self._store.read(lambda tx: tx.call_by_nonce(dialled.digest))
-        if call is None or not call.sid or not self._waiting(org_id, request_id):
+        call = self._store.read(lambda tx: row_of(tx, dialled.digest))
+        if not call.sid or not self._waiting(org_id, request_id):
             return False
         try:
             status = await self._laml.status(call.sid)
@@ -200,7 +213,7 @@ class Telephone:
             ending.set_result(status)
 
 
-def account(settings: Any) -> Account:
+def account(settings: Voice) -> Account:
     """The provider account of the [voice] settings. UsageError names the setting that is missing or wrong."""
     if settings.provider not in _BASE_URLS:
         raise UsageError("voice.provider is not known", f"use one of: {', '.join(sorted(_BASE_URLS))}")
@@ -213,7 +226,7 @@ def account(settings: Any) -> Account:
     return Account(settings.provider, base_url, settings.project_id, settings.api_token)
 
 
-def signing_keys(settings: Any) -> tuple[str, ...]:
+def signing_keys(settings: Voice) -> tuple[str, ...]:
     """The keys a webhook may be signed with: the current one, and during a rotation the one before. UsageError without any."""
     keys = tuple(filter(None, (settings.signing_key, settings.old_signing_key)))
     if not keys:
@@ -221,6 +234,8 @@ def signing_keys(settings: Any) -> tuple[str, ...]:
     return keys
 
 
-def _phones(org: Any, handoff: Any, now: int) -> list[Any]:
-    owner = org.connector(handoff.connector_id).user_id
-    return [d for d in org.devices(owner) if d.kind == "voice" and d.state == "active" and d.active_from <= now]
+def _phones(org: Org, handoff: rows.Handoff, now: int) -> list[rows.Device]:
+    """The owner's phones that may decide by now, in the order they were enrolled."""
+    connector = org.connector(handoff.connector_id)
+    devices = org.devices(connector.user_id) if connector is not None else []
+    return [d for d in devices if d.kind == "voice" and d.state == "active" and d.active_from <= now]

@@ -19,9 +19,12 @@ from ony_core.channels import laml, voice
 from ony_core.channels.laml_rest import TERMINAL
 from ony_core.channels.voice import CREATED, DECIDING, DONE, Leg, Talk, Turn, Wish
 from ony_core.clock import Clock
+from ony_core.config import Voice
 from ony_core.errors import Malformed, OnyError, Refused
+from ony_core.server.desk import Desk
 from ony_core.server.message import Request, Response
 from ony_core.states import WAITING
+from ony_core.store import Store, Tx, rows
 
 ANSWER_S = 4.0  # SignalWire gives a webhook 5 s
 STATUSES = TERMINAL | {"queued", "initiated", "ringing", "in-progress"}
@@ -42,14 +45,14 @@ class Webhooks:
 
     def __init__(
         self,
-        settings: Any,
-        store: Any,
-        desk: Any,
+        settings: Voice,
+        store: Store,
+        desk: Desk,
         clock: Clock,
         *,
         public_url: str,
         keys: Sequence[str],
-        number_of: Callable[[str, Any], str],
+        number_of: Callable[[str, rows.Device], str],
         ended: Callable[[bytes, str], None],
         unwanted: Callable[[str], None],
     ) -> None:
@@ -58,12 +61,10 @@ class Webhooks:
 
     async def answer(self, request: Request) -> Response:
         """Everything that does not fit is 403, without a word why."""
-        call = None
+        call: rows.Call | None = None
         try:
             digest, step = _address(request)
-            call = self._store.read(lambda tx: tx.call_by_nonce(digest))
-            if call is None:
-                raise Refused("unknown_call")
+            call = self._store.read(lambda tx: row_of(tx, digest))
             form = self._form(request, call)
             if step == "status":
                 return await self._status(call, form)
@@ -71,7 +72,7 @@ class Webhooks:
         except (Refused, Malformed) as refused:
             return await self._refuse(call, getattr(refused, "reason", "malformed"))
 
-    def _form(self, request: Request, call: Any) -> laml.Form:
+    def _form(self, request: Request, call: rows.Call) -> laml.Form:
         """The body, once everything about it that needs no lock has been checked."""
         if request.method != "POST" or request.header("content-type").split(";")[0].strip() != "application/x-www-form-urlencoded":
             raise Refused("not_a_form")
@@ -82,35 +83,35 @@ class Webhooks:
             raise Refused("bad_signature")
         if form.get("AccountSid") != self._settings.project_id:
             raise Refused("wrong_account")
-        if form.get("To") != self._number_of(call.org_id, self._store.read(lambda tx: tx.org(call.org_id).device(call.device_id))):
+        _, device = self._store.read(lambda tx: _about(tx, call))
+        if form.get("To") != self._number_of(call.org_id, device):
             raise Refused("wrong_number")
         if not _SID.match(form.get("CallSid")) or not _KEYS.match(form.get("Digits")):
             raise Refused("malformed")
         return form
 
-    async def _turn(self, call: Any, step: str, request: Request, form: laml.Form) -> Response:
+    async def _turn(self, call: rows.Call, step: str, request: Request, form: laml.Form) -> Response:
         """The next document. Where the keys ask something of the desk, its answer is stored before this returns."""
         prompt = _prompt(request, step)
         turn, talk = await self._store.write(lambda tx: self._advance(tx, call.nonce_digest, step, prompt, form))
         if turn.wish is not None:
-            outcome = await self._settled(call, turn.wish, form.get("CallSid"))
+            outcome = await self._settled(call, turn.wish)
             turn = voice.settle(turn.leg, turn.wish, outcome, talk)
             await self._store.write(lambda tx: self._serve(tx, call.nonce_digest, turn))
         assert turn.document is not None
         nonce = request.path.split("/")[3]
         return Response(200, laml.render(turn.document, f"{self._public_url}/v1/voice/{nonce}"), laml.CONTENT_TYPE)
 
-    def _advance(self, tx: Any, digest: bytes, step: str, prompt: int, form: laml.Form) -> tuple[Turn, Talk]:
+    def _advance(self, tx: Tx, digest: bytes, step: str, prompt: int, form: laml.Form) -> tuple[Turn, Talk]:
         """One transaction: is this the webhook that we wait for, and what follows from it. A second copy finds the row moved on."""
         call = pin(tx, digest, form.get("CallSid"))
         leg = Leg(call.step, call.prompts, call.tries, call.choice)
         expected = ("start", 0) if leg.step == CREATED else (leg.step, leg.prompts)
         if (step, prompt) != expected:
             raise Refused("wrong_step")
-        org = tx.org(call.org_id)
-        handoff = org.handoff(call.request_id)
+        handoff, device = _about(tx, call)
         talk = Talk(handoff.agent, handoff.project, tuple(handoff.titles), handoff.risk, handoff.word, handoff.mode)
-        if org.device(call.device_id).state != "active":
+        if device.state != "active":
             turn = voice.over("This phone is not enrolled any more. Goodbye.")
         elif handoff.state not in WAITING and form.get("Digits") not in ("2", "7"):  # a no may still take an approval back
             turn = voice.too_late()
@@ -121,13 +122,13 @@ class Webhooks:
         self._serve(tx, digest, turn)
         return turn, talk
 
-    def _serve(self, tx: Any, digest: bytes, turn: Turn) -> None:
-        call, leg = tx.call_by_nonce(digest), turn.leg
+    def _serve(self, tx: Tx, digest: bytes, turn: Turn) -> None:
+        call, leg = row_of(tx, digest), turn.leg
         tx.org(call.org_id).change_call(
             digest, step=leg.step, prompts=leg.prompts, tries=leg.tries, choice=leg.choice, served_at_ms=self._now_ms()
         )
 
-    async def _settled(self, call: Any, wish: Wish, sid: str) -> str:
+    async def _settled(self, call: rows.Call, wish: Wish) -> str:
         """The desk's word, or "" when it did not come in time: the caller is then told that the outcome is not known."""
         who: dict[str, Any] = {"device_id": call.device_id}
         if wish.kind == voice.PAUSE:
@@ -142,7 +143,7 @@ class Webhooks:
             log.error("a decision by phone was not stored: %s", type(trouble).__name__)
             return ""
 
-    async def _status(self, call: Any, form: laml.Form) -> Response:
+    async def _status(self, call: rows.Call, form: laml.Form) -> Response:
         """Advisory: how a call went, never what was decided. An older or repeated number changes nothing."""
         status = form.get("CallStatus")
         if status not in STATUSES:
@@ -154,7 +155,7 @@ class Webhooks:
             self._unwanted(form.get("CallSid"))
         return Response(204)
 
-    def _note(self, tx: Any, digest: bytes, form: laml.Form, status: str) -> str:
+    def _note(self, tx: Tx, digest: bytes, form: laml.Form, status: str) -> str:
         """Keep the newest status. "ended": this one closed the call. "unwanted": it rings or talks for a request that is settled."""
         call = pin(tx, digest, form.get("CallSid"))
         number = form.get("SequenceNumber") or str(_RANK.get(status, 3))  # not every callback carries one
@@ -162,14 +163,13 @@ class Webhooks:
             raise Refused("malformed")
         if int(number) <= call.status_seq or call.ended_at is not None:
             return ""
-        org = tx.org(call.org_id)
-        org.change_call(digest, status=status, status_seq=int(number))
+        tx.org(call.org_id).change_call(digest, status=status, status_seq=int(number))
         if status in TERMINAL:
             return "ended" if end(tx, digest, status, "", self._clock.wall()) else ""
-        settled = org.handoff(call.request_id).state not in WAITING
+        settled = _about(tx, call)[0].state not in WAITING
         return "unwanted" if settled and call.step not in (DECIDING, DONE) else ""
 
-    async def _refuse(self, call: Any, reason: str) -> Response:
+    async def _refuse(self, call: rows.Call | None, reason: str) -> Response:
         log.warning("a webhook was refused: %s", reason)
         if call is not None:
             await self._store.write(lambda tx: tx.org(call.org_id).audit("webhook_refused", request_id=call.request_id, reason=reason))
@@ -179,9 +179,9 @@ class Webhooks:
         return int(self._clock.boot() * 1000)
 
 
-def end(tx: Any, digest: bytes, status: str, reason: str, now: int) -> bool:
+def end(tx: Tx, digest: bytes, status: str, reason: str, now: int) -> bool:
     """Close a call's row, once; True when this did it. now: UTC seconds."""
-    call = tx.call_by_nonce(digest)
+    call = row_of(tx, digest)
     if call.ended_at is not None:
         return False
     org = tx.org(call.org_id)
@@ -190,15 +190,32 @@ def end(tx: Any, digest: bytes, status: str, reason: str, now: int) -> bool:
     return True
 
 
-def pin(tx: Any, digest: bytes, sid: str) -> Any:
+def pin(tx: Tx, digest: bytes, sid: str) -> rows.Call:
     """The call's row, its CallSid fixed by whoever names it first: a signed webhook or the create's own answer."""
-    call = tx.call_by_nonce(digest)
+    call = row_of(tx, digest)
     if call.sid is None:
         tx.org(call.org_id).change_call(digest, sid=sid)
-        return tx.call_by_nonce(digest)
+        return row_of(tx, digest)
     if call.sid != sid:
         raise Refused("wrong_call")
     return call
+
+
+def row_of(tx: Tx, digest: bytes) -> rows.Call:
+    """The call whose nonce has this digest. Refused("unknown_call")."""
+    call = tx.call_by_nonce(digest)
+    if call is None:
+        raise Refused("unknown_call")
+    return call
+
+
+def _about(tx: Tx, call: rows.Call) -> tuple[rows.Handoff, rows.Device]:
+    """What a call is for, and whom it rings."""
+    org = tx.org(call.org_id)
+    handoff, device = org.handoff(call.request_id), org.device(call.device_id)
+    if handoff is None or device is None:
+        raise Refused("unknown_call")
+    return handoff, device
 
 
 def _address(request: Request) -> tuple[bytes, str]:

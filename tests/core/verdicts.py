@@ -129,7 +129,7 @@ MISTYPED = {
     "connector_id": 5,
     "agent_session_id": {},
     "action": True,
-    "actions": "deploy",
+    "actions": "deploy.production",
     "risk": "severe",
     "decision": "yes",
     "approver_device_id": 7,

@@ -8,9 +8,10 @@ MUST: let deadlines run on the boot clock; a wall clock that jumps back gives no
 """
 
 import asyncio
-import heapq
 import logging
 from collections import defaultdict
+from collections.abc import Coroutine, Iterable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ony_core import canon, handoff, states, taxonomy, verdict
@@ -39,6 +40,15 @@ class Channel(Protocol):
     async def stop(self, org_id: str, handoff: rows.Handoff) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class End:
+    """When time runs out for a request, and what happens then. boot: seconds of the boot clock; event: expire | lapse."""
+
+    boot: float
+    org_id: str
+    event: str
+
+
 class Desk:
     """config: the whole configuration; its [policy] part is read here. channels: added before the first handoff."""
 
@@ -46,7 +56,7 @@ class Desk:
         self._store, self._keyring, self._policy, self._clock = store, keyring, config.policy, clock
         self.channels: list[Channel] = []
         self._waiting: dict[str, set[asyncio.Future[None]]] = defaultdict(set)
-        self._deadlines: list[tuple[float, str, str, str]] = []  # (boot seconds, org_id, request_id, event)
+        self._ends: dict[str, End] = {}  # request_id -> when it expires or lapses
         self._tasks: set[asyncio.Task[None]] = set()
 
     # ---------------------------------------------------------------- a call is held
@@ -59,7 +69,7 @@ class Desk:
         if row is None:
             raise Refused("id_reused", "this request id stands for another request")
         if fresh and row.state in states.WAITING:
-            heapq.heappush(self._deadlines, (boot + self._policy.decision_deadline, row.org_id, row.id, "expire"))
+            self._ends[row.id] = End(boot + self._policy.decision_deadline, row.org_id, "expire")
             self._spawn(self._ring(row))
         return row
 
@@ -107,9 +117,16 @@ class Desk:
         """Ask each channel; if none can reach anybody, say so at once instead of letting the agent wait."""
         if row.mode == "here":
             return
-        rung = [await channel.ring(row.org_id, row) for channel in self.channels]
-        if not any(rung):
+        rung = await self._all(channel.ring(row.org_id, row) for channel in self.channels)
+        if True not in rung:
             await self._step(row.org_id, row.id, "fail", reason="nobody_reached")
+
+    async def _all(self, works: Iterable[Coroutine[Any, Any, Any]]) -> list[Any]:
+        """What each channel answers; trouble in one keeps nobody from the others and undoes nothing that is committed."""
+        answers = await asyncio.gather(*works, return_exceptions=True)
+        for trouble in (answer for answer in answers if isinstance(answer, Exception)):
+            log.error("a channel failed: %s", type(trouble).__name__)
+        return answers
 
     async def ringing(self, org_id: str, request_id: str) -> None:
         """A channel is about to reach somebody. Refused("wrong_state") where nobody waits any more."""
@@ -140,7 +157,10 @@ class Desk:
         await self._changed(org_id, row, outcome == "approved")
         return outcome
 
-    def _decide(self, org: Org, request_id: str, device_id: str, decision: str, code: str | None, channel: str) -> tuple[str, rows.Handoff]:
+    def _decide(
+        self, org: Org, request_id: str, device_id: str, decision: str, code: str | None, channel: str, insist: bool = False
+    ) -> tuple[str, rows.Handoff]:
+        """insist: ask the code whatever the risk."""
         row, device = _there(org.handoff(request_id)), self._device(org, request_id, device_id)
         if decision == "deny":
             return self._deny(org, row, device, channel)
@@ -148,8 +168,7 @@ class Desk:
             raise Refused("unknown_decision")
         if row.state != states.RINGING or self._late(row):
             return "too_late", row
-        needed = self._needs_code(row)
-        if needed and not code:
+        if (insist or self._needs_code(row)) and not code:
             return "code_needed", row
         if code:
             result = codes.check(org, self._keyring, device.user_id, channel, code, self._clock)
@@ -186,7 +205,7 @@ class Desk:
         return ("paused" if outcome != "too_late" else outcome), stepped
 
     def _ease(self, org: Org, request_id: str, device_id: str, code: str | None) -> tuple[str, rows.Handoff]:
-        outcome, row = self._decide(org, request_id, device_id, "approve", code, "voice")
+        outcome, row = self._decide(org, request_id, device_id, "approve", code, "voice", insist=True)
         mode = org.mode(row.connector_id, row.session) or org.mode(row.connector_id, "")
         if outcome == "approved" and mode is not None and mode.mode == "away":
             until = self._clock.wall() + EASE_S
@@ -208,7 +227,12 @@ class Desk:
         return device
 
     def _late(self, row: rows.Handoff) -> bool:
-        return self._clock.wall() >= row.deadline_at
+        return self._over(row.id) or self._clock.wall() >= row.deadline_at
+
+    def _over(self, request_id: str) -> bool:
+        """By the boot clock. Called in the writer's thread too: one look at the table, which the event loop alone changes."""
+        end = self._ends.get(request_id)
+        return end is not None and end.boot <= self._clock.boot()
 
     # ---------------------------------------------------------------- the connector claims, cancels, waits
 
@@ -235,7 +259,7 @@ class Desk:
             return "revoked_device", org.step(row, "revoke", reason="revoked_device")
         if row.state == states.APPROVED and (organisation is None or organisation.frozen_at is not None):
             return "revoked", org.step(row, "revoke", reason="frozen")
-        if row.state == states.APPROVED and self._clock.wall() >= found.expires_at:
+        if row.state == states.APPROVED and (self._over(row.id) or self._clock.wall() >= found.expires_at):
             return "expired", org.step(row, "lapse", reason="expired")
         if row.state != states.APPROVED:
             return {states.USED: "already_used", states.REVOKED: "revoked", states.UNUSED: "expired"}.get(row.state, "wrong_state"), row
@@ -286,12 +310,14 @@ class Desk:
     # ---------------------------------------------------------------- time
 
     def resume(self) -> None:
-        """After a start: what is unsettled keeps its wall-clock deadline; nothing rings again by itself."""
+        """After a start: what is unsettled ends when it would have, and never later than a new one; nothing rings again by itself."""
         now, boot = self._clock.wall(), self._clock.boot()
         for row, expires_at in self._store.read(lambda tx: tx.unsettled()):
-            left = (row.deadline_at if row.state in states.WAITING else expires_at or 0) - now
-            event = "expire" if row.state in states.WAITING else "lapse"
-            heapq.heappush(self._deadlines, (boot + max(0, left), row.org_id, row.id, event))
+            if row.state in states.WAITING:
+                event, left, most = "expire", row.deadline_at - now, self._policy.decision_deadline
+            else:
+                event, left, most = "lapse", (expires_at or 0) - now, self._policy.verdict_ttl
+            self._ends[row.id] = End(boot + min(max(0, left), most), row.org_id, event)
 
     async def sweep(self) -> None:
         """Runs until cancelled: expires what nobody answered, lapses what nobody claimed."""
@@ -303,13 +329,14 @@ class Desk:
                 log.error("the sweep failed: %s", error.what)
 
     async def sweep_once(self) -> None:
-        while self._deadlines and self._deadlines[0][0] <= self._clock.boot():
-            _, org_id, request_id, event = self._deadlines[0]
-            await self._step(org_id, request_id, event, reason="no_decision" if event == "expire" else "not_claimed")
-            heapq.heappop(self._deadlines)
+        boot = self._clock.boot()
+        for request_id, end in [(key, end) for key, end in self._ends.items() if end.boot <= boot]:
+            await self._step(end.org_id, request_id, end.event, reason="no_decision" if end.event == "expire" else "not_claimed")
+            if self._ends.get(request_id) is end:
+                del self._ends[request_id]
 
     def _let_lapse(self, row: rows.Handoff) -> None:
-        heapq.heappush(self._deadlines, (self._clock.boot() + self._policy.verdict_ttl, row.org_id, row.id, "lapse"))
+        self._ends[row.id] = End(self._clock.boot() + self._policy.verdict_ttl, row.org_id, "lapse")
 
     async def _step(self, org_id: str, request_id: str, event: str, reason: str) -> None:
         """A step that may find the handoff settled already; then it changes nothing."""
@@ -329,8 +356,9 @@ class Desk:
         for future in self._waiting.get(row.id, set()):
             if not future.done():
                 future.set_result(None)
-        for channel in self.channels:
-            await channel.stop(org_id, row)
+        if row.state in states.FINAL:
+            self._ends.pop(row.id, None)
+        await self._all(channel.stop(org_id, row) for channel in self.channels)
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -231,18 +231,20 @@ class Org:
         return [rows.Handoff(*row) for row in found]
 
     def add_handoff(self, handoff: rows.Handoff) -> None:
-        """A new pending handoff and its audit row."""
+        """A new pending handoff and its audit row. Refused("id_reused") where the id is taken, by whomever."""
         if handoff.org_id != self.id or self.connector(handoff.connector_id) is None:
             raise Refused("wrong_org")
-        self._db.execute(
+        done = self._db.execute(
             "INSERT INTO handoff (id, org_id, connector_id, session, agent, tool, mode, project, facts, facts_digest, request_digest,"
             " body_digest, action, actions, risk, title, titles, word, state, reason, created_at, deadline_at, head_size, head_root)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
             (handoff.id, self.id, handoff.connector_id, handoff.session, handoff.agent, handoff.tool, handoff.mode, handoff.project,
              handoff.facts, handoff.facts_digest, handoff.request_digest, handoff.body_digest, handoff.action, handoff.actions_json,
              handoff.risk, handoff.title, handoff.titles_json, handoff.word, states.PENDING, "", handoff.created_at, handoff.deadline_at,
              handoff.head_size, handoff.head_root),
         )  # fmt: skip
+        if done.rowcount != 1:
+            raise Refused("id_reused")
         self.audit(
             "handoff", request_id=handoff.id, connector_id=handoff.connector_id, session=handoff.session, action=handoff.action,
             actions=list(handoff.actions), risk=handoff.risk, mode=handoff.mode, request_digest=handoff.request_digest,

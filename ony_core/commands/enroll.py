@@ -2,6 +2,8 @@
 
 import argparse
 import getpass
+import re
+import socket
 import sys
 
 from ony_core import __version__, canon
@@ -13,6 +15,8 @@ from ony_core.errors import Malformed, OnyError
 HELP = "connect this machine to a server with a one-time code"
 EXAMPLE = """ony enroll https://ony.example.com --name laptop
 asks for the one-time code that `ony admin enroll-code` printed on the server"""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,39}\Z", re.ASCII)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,10 +60,11 @@ def _asked() -> str:
 
 
 def _name(name: str) -> str:
-    clean = "".join(c for c in name if c.isalnum() or c in " ._-")[:60].strip()
-    if name and clean != name:
-        raise Malformed("a name is letters, digits, spaces and ._- only, at most 60")
-    return clean
+    """The owner's word for this machine, else its host name as far as that is one."""
+    if name and not _NAME.match(name):
+        raise Malformed("a name is at most 40 letters, digits, spaces and ._- and begins with a letter or digit")
+    host = re.sub(r"[^A-Za-z0-9-]", "", socket.gethostname().partition(".")[0])[:40].strip("-")
+    return name or host or "connector"
 
 
 def _labels(approvers: list) -> str:  # type: ignore[type-arg]

@@ -25,7 +25,7 @@ MEANING = {
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("mode", nargs="?", choices=("on", "away", "off", "here", "status"), default="status")
     parser.add_argument("--session", default="", help="one session of an agent, by its id; without it, this machine's default")
-    parser.add_argument("--minutes", type=int, default=60, help="how long here and off last (default and most: 60)")
+    parser.add_argument("--minutes", type=int, help="how long it lasts; off and every step down: 60 at most, and without this")
     parser.add_argument("--json", action="store_true", help="machine-readable")
 
 

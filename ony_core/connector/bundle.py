@@ -61,7 +61,7 @@ def check(signed: Any, enrolled: Enrolled, verify: Verify, kept: Bundle | None) 
         bundle = _parsed(body)
     except (Malformed, ValueError, TypeError, KeyError):
         raise Refused("bundle_malformed", "the bundle's fields are not what they must be") from None
-    if kept and (bundle.version, bundle.issued_at) < (kept.version, kept.issued_at):
+    if kept and (bundle.version < kept.version or bundle.issued_at < kept.issued_at - MAX_AHEAD_S):
         raise Refused("bundle_rolled_back", "the server's bundle is older than one seen before")
     return bundle
 

@@ -20,6 +20,7 @@ from ony_core.handoff import ID
 from ony_core.model import MODES
 
 AGENT = "ony"
+MAX_MINUTES = 365 * 24 * 60
 VERBS = ("status", "mode", "waiting", "decide", "stop")
 
 
@@ -100,9 +101,9 @@ def _row(gate: Gate, hold: Hold) -> dict[str, Any]:
 
 
 def _mode(gate: Gate, body: dict[str, Any]) -> dict[str, Any]:
-    session, mode, minutes = gate.alias(_text(body, "session")), _text(body, "mode"), body.get("minutes", 60)
-    if mode not in MODES or type(minutes) is not int or not 0 < minutes <= 1440:
-        raise Malformed("mode is on, away, here or off, for 1 to 1440 minutes", "see `ony mode --help`")
+    session, mode, minutes = gate.alias(_text(body, "session")), _text(body, "mode"), body.get("minutes")
+    if mode not in MODES or not (minutes is None or (type(minutes) is int and 0 < minutes <= MAX_MINUTES)):
+        raise Malformed("mode is on, away, here or off, for at least a minute", "see `ony mode --help`")
     wire = canon.dumps({"session": session, "mode": mode, "minutes": minutes, "code": _text(body, "code") or None})
     try:
         statement = gate.set_mode(wire, session)
@@ -115,7 +116,7 @@ def _decide(gate: Gate, holds: dict[str, Hold], body: dict[str, Any]) -> dict[st
     request_id, decision = _text(body, "request_id"), _text(body, "decision")
     if not ID.match(request_id) or request_id not in holds or decision not in ("approve", "deny"):
         raise OnyError("that request is not waiting here", "`ony approve` lists those that are")
-    wire = canon.dumps({"decision": decision, "code": _text(body, "code") or None})
+    wire = canon.dumps({"decision": decision, "code": _text(body, "code")})
     try:
         said = gate.link.call("POST", f"/v1/handoffs/{request_id}/decide", wire).body
     except Problem as problem:

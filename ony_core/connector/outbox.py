@@ -3,14 +3,16 @@
 Closed words, ids and numbers only.
 """
 
+import logging
 import threading
 from collections import Counter, deque
 from typing import Any
 
 from ony_core import canon
-from ony_core.connector.link import Link
+from ony_core.connector.link import Link, Problem
 from ony_core.errors import OnyError
 
+log = logging.getLogger("ony.connector")
 MAX_WAITING = 1000
 _BATCH = 100
 
@@ -48,7 +50,12 @@ class Outbox:
         """Sends what waits. OnyError leaves it waiting."""
         with self._sending:
             while batch := self._next():
-                self._link.call("POST", "/v1/events", canon.dumps({"events": batch}))
+                try:
+                    self._link.call("POST", "/v1/events", canon.dumps({"events": batch}))
+                except Problem as problem:
+                    if problem.status != 400:
+                        raise
+                    log.error("the server does not understand %d events: update Ony there", len(batch))  # it never will: let go of them
                 self._drop(batch)
 
     def try_send(self) -> bool:

@@ -275,8 +275,9 @@ class StandIn:
         if asked["mode"] in ("off", "here") and asked["code"] != SECRET:
             word = "wrong_code" if asked["code"] else "code_needed"
             return 403, {"error": {"code": word, "message": word, "hint": ""}}
-        until = self.clock.wall() + 60 * asked["minutes"]
-        mode = {"session": asked["session"], "mode": asked["mode"], "until": rfc3339(until), "eased_until": None}
+        minutes = asked["minutes"] or (60 if asked["mode"] in ("off", "here") else 0)
+        until = rfc3339(self.clock.wall() + 60 * minutes) if minutes else None
+        mode = {"session": asked["session"], "mode": asked["mode"], "until": until, "eased_until": None}
         self.modes.append(mode)
         return 200, self._signed("mode", self._twisted("mode", {"v": 1, "type": "mode", "connector_id": CONNECTOR, **mode}))
 

@@ -102,14 +102,18 @@ def client_of(peer: str, headers: Iterable[tuple[str, str]], proxies: Sequence[s
 
     peer: an address. proxies: addresses or networks.
     """
-    networks = [ipaddress.ip_network(proxy) for proxy in proxies]
     chain = [hop.strip() for value in _values(headers, "x-forwarded-for") for hop in value.split(",")]
     for hop in (peer, *reversed(chain)):
         if not _is_address(hop):
             return peer
-        if not any(ipaddress.ip_address(hop) in network for network in networks):
+        if not within(hop, proxies):
             return hop
     return peer
+
+
+def within(address: str, networks: Sequence[str]) -> bool:
+    """Whether an address is one of these addresses or in one of these networks."""
+    return any(ipaddress.ip_address(address) in ipaddress.ip_network(network) for network in networks)
 
 
 def _request_line(line: bytes) -> tuple[str, str, str]:

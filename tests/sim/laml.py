@@ -118,6 +118,8 @@ class Provider:
         self.delivery = Delivery(self)
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
+        self._placed = threading.Condition(self._lock)
+        self.patience_s = 10.0  # real seconds an expected call may take to come
         self._stopping = threading.Event()
 
     def __enter__(self) -> Provider:
@@ -151,8 +153,9 @@ class Provider:
         self.faults.append(fault)
 
     def join(self) -> None:
-        """Until every call is over and every status callback was delivered."""
-        with self._lock:
+        """Until every expected call has come, every call is over, and every status callback was delivered."""
+        with self._placed:
+            self._placed.wait_for(lambda: all(phone.call for phone in self.expected), self.patience_s)
             threads = list(self._threads)
         for thread in threads:
             thread.join(PATIENCE_S)
@@ -235,6 +238,7 @@ class Provider:
             thread = threading.Thread(target=call.run, daemon=True)
             thread.start()
             self._threads.append(thread)
+            self._placed.notify_all()
         return queued
 
     def _one(self, method: str, sid: str, given: dict[str, str]) -> tuple[int, Any] | None:

@@ -148,6 +148,7 @@ def test_an_unexpected_call_fails_the_check(provider: Provider, app: Application
 
 def test_a_call_that_never_came_fails_the_check(provider: Provider) -> None:
     provider.expect_call(TO)
+    provider.patience_s = 0.1
     with pytest.raises(AssertionError, match="never came"):
         provider.check()
 

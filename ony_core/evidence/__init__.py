@@ -1,0 +1,1 @@
+"""What is read to understand a call. Reads, never runs."""

@@ -1,0 +1,72 @@
+"""The notebook of one tool call while it is being understood: the facts found so far, the files it would make, and the limits.
+
+MUST: every limit that is reached leaves an opaque fact behind.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ony_core.facts.argv import asked_flags
+from ony_core.facts.place import Place
+from ony_core.facts.words import Made
+from ony_core.model import Fact, Target
+
+
+class Call:
+    """What one call does, growing while its parts are walked."""
+
+    MAX_DEEP = 12
+    MAX_TEXT = 1 << 20
+    MAX_FACTS = 256
+
+    def __init__(self, place: Place, steps: int = 6000) -> None:
+        self.place = place
+        self.facts: dict[Fact, None] = {}
+        self.made: dict[str, Made] = {}
+        self.consumers: list[tuple[Any, Any]] = []
+        self.also: frozenset[str] = frozenset()  # traits that the surroundings lend to every fact: "as_root", "remote"
+        self.reading: set[str] = set()
+        self._steps = steps
+        self._deep = 0
+
+    def spend(self) -> bool:
+        self._steps -= 1
+        return self._steps > 0
+
+    @contextmanager
+    def deeper(self) -> Iterator[bool]:
+        """One level of look-through; False when the bound is reached."""
+        self._deep += 1
+        try:
+            yield self._deep <= self.MAX_DEEP
+        finally:
+            self._deep -= 1
+
+    @contextmanager
+    def lending(self, *traits: str) -> Iterator[None]:
+        before = self.also
+        self.also = before | set(traits)
+        try:
+            yield
+        finally:
+            self.also = before
+
+    def add(
+        self,
+        kind: str,
+        program: str = "",
+        verb: tuple[str, ...] = (),
+        flags: Any = (),
+        args: int = 0,
+        targets: tuple[Target, ...] = (),
+        traits: Any = (),
+    ) -> None:
+        flags = tuple(sorted(asked_flags(program).intersection(flags))) if flags else ()
+        fact = Fact(kind, program, verb, flags, args, targets, tuple(sorted(self.also | set(traits))))
+        if len(self.facts) >= self.MAX_FACTS and fact not in self.facts:
+            fact = Fact("opaque", traits=("too_deep",))
+        self.facts[fact] = None
+
+    def opaque(self, reason: str) -> None:
+        self.add("opaque", traits=(reason,))

@@ -1,0 +1,342 @@
+"""Understands one simple command: finds its program's table, says what it does to files, and hands on to what has its own grammar.
+
+MUST: a program or verb that no table knows becomes a fact with the word "unlisted"; it is never skipped.
+"""
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from ony_core.facts import paths
+from ony_core.facts.argv import Line, read
+from ony_core.facts.targets import targets_of
+from ony_core.facts.words import EMPTY, HOLE, UNKNOWN, Flow, Made, Word
+from ony_core.model import UNLISTED
+from ony_core.taxonomy.tables import Program, tables
+
+if TYPE_CHECKING:
+    from ony_core.facts.shell import Shell
+
+_VERSION = re.compile(r"-?\d[\d.]*[a-z]?$")
+
+
+def run(shell: "Shell", argv: list[Word], stdin: Flow) -> Flow:
+    """Runs a command: a function of the script, a program with a table, a script, or something unlisted."""
+    from ony_core.facts import handlers, scripts
+
+    while argv and argv[0].text == "" and not argv[0].quoted:
+        argv = argv[1:]
+    if not argv:
+        return EMPTY
+    first = argv[0]
+    if not shell.call.spend():
+        shell.call.opaque("too_deep")
+        return UNKNOWN
+    if not first.known or first.glob:
+        shell.call.opaque("program_unknown")
+        return UNKNOWN
+    with shell.call.deeper() as fits:
+        if not fits:
+            shell.call.opaque("too_deep")
+            return UNKNOWN
+        if first.text in shell.functions:
+            return _function(shell, first.text, argv[1:], stdin)
+        program = program_named(first.text)
+        if program is None:
+            return scripts.run_path(shell, argv, stdin) if "/" in first.text else unlisted(shell, argv)
+        if "/" in first.text and scripts.replaced(shell, first.text):
+            return scripts.run_path(shell, argv, stdin)
+        return handlers.of(program)(shell, program, argv[1:], stdin)
+
+
+@lru_cache(maxsize=4096)
+def program_named(text: str) -> Program | None:
+    """The table for a command word: by name, by name without a version, or by a path in a folder where programs live."""
+    known = tables()
+    name = text
+    if "/" in text:
+        folder, _, name = text.rpartition("/")
+        if not _program_folder().match(folder):
+            return None
+    name = name.removesuffix(".exe")
+    found = known.names.get(name) or known.names.get(_VERSION.sub("", name))
+    return known.programs[found] if found else None
+
+
+@lru_cache(maxsize=1)
+def _program_folder() -> re.Pattern[str]:
+    return paths.glob_pattern(tables().words["locations"]["programs"])
+
+
+def unlisted(shell: "Shell", argv: list[Word]) -> Flow:
+    """A program without a table. Asking a program for its version or help is the one use that needs none."""
+    asks = len(argv) == 2 and argv[1].text in ("--version", "--help")
+    shell.call.add("command", UNLISTED, args=len(argv) - 1, traits=("help",) if asks else ())
+    taints = frozenset(t for w in argv for t in w.taints)
+    return Flow(None, taints | {"unlisted_output"})
+
+
+def _function(shell: "Shell", name: str, arguments: list[Word], stdin: Flow) -> Flow:
+    before, body = shell.arguments, shell.functions[name]
+    shell.arguments = arguments
+    try:
+        return shell.statement(body, stdin)
+    finally:
+        shell.arguments = before
+
+
+def plain(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    """A program that its table describes in full."""
+    line, _ = read(program, words)
+    return finish(shell, line, stdin)
+
+
+def finish(shell: "Shell", line: Line, stdin: Flow, traits: frozenset[str] = frozenset(), role: str = "") -> Flow:
+    """Adds the facts of a parsed line: the command itself, then each file it touches."""
+    program = line.program
+    line.traits |= traits
+    taints = stdin.taints.union(*(w.taints for w in line.operands), *(v.taints for _, v in line.values))
+    shell.call.add("command", program.name, line.verb, line.flags, len(line.operands), targets_of(shell.call, line), line.traits | _carried(taints))
+    if "help" in line.traits:
+        return Flow(None)
+    taints |= _touch(shell, line, role or program.operands, stdin)
+    return Flow(None, taints | frozenset(tables().words["outputs"].get(program.name, ())))
+
+
+def _carried(taints: frozenset[str]) -> frozenset[str]:
+    return taints & {"secret"}
+
+
+def _touch(shell: "Shell", line: Line, role: str, stdin: Flow) -> frozenset[str]:
+    program = line.program
+    extra = frozenset({"recursive"}) if program.recursive & line.flags else frozenset()
+    found: frozenset[str] = frozenset()
+    for flag, value in line.values:
+        found |= use(shell, value, program.roles.get(flag, ""), extra, stdin)
+    operands = line.operands
+    if role in ("copy", "move", "link") and line.value("--target-directory", "-t") is None and len(operands) > 1:
+        return found | transfer(shell, role, operands[:-1], operands[-1], extra)
+    if role in ("copy", "move", "link"):
+        into = line.value("--target-directory", "-t")
+        return found | transfer(shell, role, operands, into, extra)
+    for word in operands:
+        found |= use(shell, word, role, extra, stdin)
+    return found
+
+
+def use(shell: "Shell", word: Word, role: str, extra: frozenset[str], stdin: Flow = UNKNOWN) -> frozenset[str]:
+    """What a program does with one operand; the answer is what its content brings along."""
+    if role == "read":
+        return read_file(shell, word, extra)
+    if role == "write":
+        return write_file(shell, word, Flow(None, stdin.taints), extra)
+    if role == "modify":
+        read_file(shell, word, extra)
+        return write_file(shell, word, UNKNOWN, extra | {"modify"})
+    if role == "delete":
+        delete_file(shell, word, extra)
+    elif role == "folder":
+        make_folder(shell, word)
+    elif role == "run":
+        shell.child().source(word.text.replace(HOLE, "${_}"))
+    elif role == "script":
+        from ony_core.facts import scripts
+
+        scripts.run_file(shell, word, [], "shell")
+    return word.taints
+
+
+# ---- files
+
+
+def read_file(shell: "Shell", word: Word, extra: frozenset[str] = frozenset()) -> frozenset[str]:
+    """Reading leaves a fact only where the path is one that matters."""
+    if word.flow is not None or word.text == "-":
+        return word.taints
+    found = paths.traits_of(shell.call, shell.cwd, word)
+    made = made_at(shell, word)
+    carried = made.taints if made else frozenset()
+    if "recursive" in extra and found & {"secret_folder"} or "secret" in found:
+        if not (made and made.text is not None):
+            shell.call.add("file", verb=("read",), traits=(found | extra | {"secret"}) & _file_words())
+        carried |= {"secret"}
+    elif found & {"device", "ony_files"}:
+        shell.call.add("file", verb=("read",), traits=(found | extra) & _file_words())
+    return word.taints | carried
+
+
+def write_file(shell: "Shell", word: Word, flow: Flow, extra: frozenset[str] = frozenset()) -> frozenset[str]:
+    if word.flow is not None and word.flow.text is not None and "into_command" in word.taints:
+        _into_command(shell, word, flow)
+        return frozenset()
+    found = paths.traits_of(shell.call, shell.cwd, word)
+    if "sink" in found or word.text in ("-", ""):
+        return frozenset()
+    if session_made(shell, word):
+        found |= {"made_by_session"}
+    if "modify" not in extra and flow.text == "":
+        extra |= {"empties"}
+    verb = "append" if "append" in extra else "write"
+    shell.call.add("file", verb=(verb,), traits=(found | extra | _carried(flow.taints)) & _file_words())
+    if word.known:
+        _remember(shell, word, flow, extra)
+    return frozenset()
+
+
+def _remember(shell: "Shell", word: Word, flow: Flow, extra: frozenset[str]) -> None:
+    path = paths.absolute(shell.cwd, word.text)
+    before = shell.call.made.get(path)
+    if "append" in extra and before is not None:
+        made = Flow(before.text, before.taints).then(flow)
+        shell.call.made[path] = Made(made.text, made.taints)
+    elif "append" in extra or "modify" in extra:
+        shell.call.made[path] = Made(None, (before.taints if before else frozenset()) | flow.taints | {"changed"})
+    else:
+        shell.call.made[path] = Made(flow.text, flow.taints)
+
+
+def delete_file(shell: "Shell", word: Word, extra: frozenset[str] = frozenset()) -> None:
+    found = paths.traits_of(shell.call, shell.cwd, word) | extra
+    if "sink" in found:
+        found |= {"device"}
+    if word.glob and "recursive" not in found:
+        found |= {"many"}
+    found |= evidence(shell, word)
+    shell.call.add("file", verb=("delete",), traits=found & _file_words())
+    if word.known:
+        shell.call.made[paths.absolute(shell.cwd, word.text)] = Made(gone=True)
+
+
+def evidence(shell: "Shell", word: Word) -> frozenset[str]:
+    """What the disk says in favour of losing a file: made in this session, or kept by version control."""
+    if not word.known:
+        return frozenset()
+    if session_made(shell, word):
+        return frozenset({"made_by_session"})
+    path = paths.absolute(shell.cwd, word.text)
+    if word.glob:
+        return frozenset()
+    if shell.call.place.tracked(path) is True:
+        return frozenset({"kept_by_git"})
+    return frozenset({"ignored"}) if shell.call.place.context("ignored:" + path) == "yes" else frozenset()
+
+
+def session_made(shell: "Shell", word: Word) -> bool:
+    path = paths.absolute(shell.cwd, word.text)
+    made = shell.call.made.get(path)
+    if made is not None:
+        return not made.gone and "changed" not in made.taints
+    return shell.call.place.made_by_session(path) is True
+
+
+def make_folder(shell: "Shell", word: Word) -> None:
+    found = paths.traits_of(shell.call, shell.cwd, word)
+    path = paths.absolute(shell.cwd, word.text)
+    if found & {"system", "ony_files"}:
+        shell.call.add("file", verb=("write",), traits=found & _file_words())
+    if word.known and path not in shell.call.made:
+        shell.call.made[path] = Made(folder=True)
+
+
+def transfer(shell: "Shell", role: str, sources: list[Word], into: Word | None, extra: frozenset[str]) -> frozenset[str]:
+    """cp, mv, ln: the sources are read (or taken away), the destination is written."""
+    taints: frozenset[str] = frozenset()
+    content = UNKNOWN
+    for source in sources:
+        found = paths.traits_of(shell.call, shell.cwd, source)
+        made = made_at(shell, source)
+        taints |= read_file(shell, source, extra | {"recursive"})
+        content = Flow(made.text if made and len(sources) == 1 else None, taints | (made.taints if made else frozenset()))
+        if role == "move" and not session_made(shell, source):
+            shell.call.add("file", verb=("move",), traits=(found | extra) & _file_words())
+    if into is not None:
+        write_file(shell, into, content, extra - {"recursive"} | ({"is_link"} if role == "link" else set()))
+        _inherit(shell, sources, into)
+    return taints
+
+
+def _inherit(shell: "Shell", sources: list[Word], into: Word) -> None:
+    """A copy into a folder lands under the source's own name."""
+    if not into.known or len(sources) != 1 or not sources[0].known:
+        return
+    here = paths.absolute(shell.cwd, into.text)
+    name = sources[0].text.rstrip("/").rpartition("/")[2]
+    made = shell.call.made.get(here)
+    if made and name:
+        shell.call.made.setdefault(here + "/" + name, made)
+
+
+def made_at(shell: "Shell", word: Word) -> Made | None:
+    """What this call wrote there earlier, itself or (for a folder) anything below it."""
+    if not word.known:
+        return None
+    path = paths.absolute(shell.cwd, word.text)
+    found = shell.call.made.get(path)
+    if found is not None and not found.folder:
+        return found
+    below = [m for p, m in shell.call.made.items() if p.startswith(path.rstrip("/") + "/") and m.taints]
+    return Made(None, frozenset().union(*(m.taints for m in below)), folder=True) if below else found
+
+
+@lru_cache(maxsize=1)
+def _file_words() -> frozenset[str]:
+    return frozenset(tables().traits) - {"secret_folder"}
+
+
+# ---- redirects and the environment
+
+
+def redirect(shell: "Shell", word: Word, flow: Flow, append: bool) -> None:
+    """`> word`: the command's output becomes a file, a socket, or another command's input."""
+    if word.text.startswith(("/dev/tcp/", "/dev/udp/")):
+        shell.call.add("network", verb=("socket",), traits=_carried(flow.taints) | {"sends"})
+        return
+    write_file(shell, word, flow, frozenset({"append"}) if append else frozenset())
+
+
+def input_from(shell: "Shell", word: Word) -> Flow:
+    """`< word`"""
+    if word.flow is not None:
+        return word.flow
+    if word.text.startswith(("/dev/tcp/", "/dev/udp/")):
+        shell.call.add("network", verb=("socket",), traits=())
+        return Flow(None, frozenset({"network"}))
+    made = made_at(shell, word)
+    taints = read_file(shell, word)
+    return Flow(made.text if made else None, taints)
+
+
+def _into_command(shell: "Shell", word: Word, flow: Flow) -> None:
+    """`> >(command)`: what is written becomes the command's standard input."""
+    assert word.flow is not None and word.flow.text is not None
+    inner, node = shell.call.consumers[int(word.flow.text)]
+    for child in node.named_children:
+        inner.statement(child, flow)
+
+
+def environment(shell: "Shell", name: str, value: Word, exported: bool) -> None:
+    """Assignments that later programs obey: what they load, run as a pager or editor, or connect through."""
+    lists = tables().words["environment"]
+    if name in lists["runs"]:
+        if value.text and value.text not in ("cat", "less", "more", "true", ":"):
+            shell.child().source(value.text.replace(HOLE, "${_}"))
+    elif name in lists["loads"]:
+        shell.call.add("command", "env", traits=("loader_environment",))
+    elif name in lists["configures"]:
+        shell.call.add("command", "env", traits=("config_environment",))
+    elif name == "PATH" and exported or name == "PATH":
+        _path_folders(shell, value)
+
+
+def _path_folders(shell: "Shell", value: Word) -> None:
+    allowed = tables().words["locations"]["project_programs"]
+    for folder in value.text.split(":"):
+        if folder in ("", HOLE):
+            continue
+        found = paths.traits_of(shell.call, shell.cwd, Word(folder))
+        if found & {"project", "project_root", "tmp", "tmp_root", "outside"} and not any(folder.endswith(a) for a in allowed):
+            shell.call.add("command", "env", traits=("path_environment",))
+
+
+def line_of(program: Program, words: list[Word]) -> Line:
+    return read(program, words)[0]

@@ -1,0 +1,200 @@
+"""Shell expansion without a shell: what a word of the syntax tree will be, as far as that is known before it runs.
+
+Follows POSIX.1-2024 XCU 2.6 and the bash manual, "Shell Expansions". What only the run can know becomes a HOLE.
+"""
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from ony_core.facts.words import HOLE, NONE, Word, hole
+
+if TYPE_CHECKING:
+    from ony_core.facts.shell import Shell
+
+_OPEN, _COMMA, _CLOSE = "\1", "\2", "\3"
+_BRACES = str.maketrans({"{": _OPEN, ",": _COMMA, "}": _CLOSE})
+_PLAIN = str.maketrans({_OPEN: "{", _COMMA: ",", _CLOSE: "}"})
+_GLOB = re.compile(r"(?<!\\)[*?\[]")
+_ESCAPE = re.compile(r"\\(\n|.)", re.DOTALL)
+_IN_QUOTES = re.compile(r'\\([$`"\\\n])')
+_ANSI = re.compile(r"\\(x[0-9A-Fa-f]{1,2}|u[0-9A-Fa-f]{1,4}|U[0-9A-Fa-f]{1,8}|[0-7]{1,3}|c.|.)", re.DOTALL)
+_LETTERS = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "e": "\x1b", "E": "\x1b", "f": "\f", "v": "\v", "\n": ""}
+MAX_BRACES = 64
+
+
+def text_of(node: Any) -> str:
+    return str(node.text.decode("utf-8", "replace"))
+
+
+def words_of(shell: "Shell", node: Any) -> list[Word]:
+    """The words that one syntax node becomes; field splitting and brace expansion can make several, or none."""
+    kind = node.type
+    if kind == "word":
+        return _braces(_bare(text_of(node)))
+    if kind in ("simple_expansion", "expansion"):
+        return _split(_value(shell, node))
+    if kind == "command_substitution":
+        return _split(shell.substitute(node))
+    if kind == "concatenation":
+        return _concatenation(shell, node)
+    return [_one(shell, node)]
+
+
+def word_of(shell: "Shell", node: Any) -> Word:
+    """The node as a single word (assignments, redirect targets, heredocs: no splitting)."""
+    found = words_of(shell, node)
+    if len(found) == 1:
+        return found[0]
+    return Word(" ".join(w.text for w in found), any(w.glob for w in found), taints=NONE.union(*(w.taints for w in found)) if found else NONE)
+
+
+def _one(shell: "Shell", node: Any) -> Word:
+    kind = node.type
+    if kind == "raw_string":
+        return Word(text_of(node)[1:-1], quoted=True)
+    if kind in ("number", "variable_name", "file_descriptor", "test_operator", "regex", "extglob_pattern", "heredoc_content"):
+        return Word(text_of(node))
+    if kind == "string_content":
+        return Word(_IN_QUOTES.sub(lambda m: "" if m[1] == "\n" else m[1], text_of(node)), quoted=True)
+    if kind == "ansi_c_string":
+        return Word(ansi(text_of(node)[2:-1]), quoted=True)
+    if kind in ("string", "translated_string", "heredoc_body"):
+        return _string(shell, node)
+    if kind == "process_substitution":
+        return shell.process_substitution(node)
+    if kind == "array":
+        return _joined([w for child in node.named_children for w in words_of(shell, child)], " ")
+    shell.scan(node)
+    return hole()
+
+
+def _string(shell: "Shell", node: Any) -> Word:
+    """A double-quoted string: its pieces with nothing between them but what stood there (the grammar leaves out some blanks)."""
+    source, base = node.text, node.start_byte
+    if not node.named_children:
+        raw = text_of(node)
+        return Word(_IN_QUOTES.sub(lambda m: "" if m[1] == "\n" else m[1], raw.strip('"') if node.type == "string" else raw), quoted=True)
+    pieces: list[Word] = []
+    at = node.named_children[0].start_byte if node.type == "heredoc_body" else base + source.index(b'"') + 1
+    for child in node.named_children:
+        pieces.append(Word(source[at - base : child.start_byte - base].decode("utf-8", "replace"), quoted=True))
+        inner = _value(shell, child) if child.type in ("simple_expansion", "expansion") else None
+        if inner is None:
+            inner = shell.substitute(child) if child.type == "command_substitution" else _one(shell, child)
+        pieces.append(inner)
+        at = child.end_byte
+    end = len(source) - (0 if node.type == "heredoc_body" else 1)
+    pieces.append(Word(source[at - base : end].decode("utf-8", "replace"), quoted=True))
+    made = _joined(pieces)
+    return Word(made.text, False, True, made.taints, made.flow)
+
+
+def _concatenation(shell: "Shell", node: Any) -> list[Word]:
+    pieces: list[Word] = []
+    for child in node.named_children:
+        if child.type == "word":
+            pieces.append(_bare(text_of(child)))
+        elif child.type in ("simple_expansion", "expansion"):
+            pieces.append(_value(shell, child))
+        elif child.type == "command_substitution":
+            pieces.append(shell.substitute(child))
+        elif child.type == "brace_expression":
+            pieces.append(Word(HOLE, glob=True))
+        else:
+            pieces.append(_one(shell, child))
+    unquoted_split = any(c.type in ("simple_expansion", "expansion", "command_substitution") for c in node.named_children)
+    made = _joined(pieces)
+    return _split(made) if unquoted_split and any(c in made.text for c in " \t\n") and not made.quoted else _braces(made)
+
+
+def _joined(pieces: list[Word], between: str = "") -> Word:
+    taints = NONE.union(*(p.taints for p in pieces)) if pieces else NONE
+    flow = next((p.flow for p in pieces if p.flow), None)
+    return Word(between.join(p.text for p in pieces), any(p.glob for p in pieces), any(p.quoted for p in pieces), taints, flow)
+
+
+def _bare(raw: str) -> Word:
+    """An unquoted word: escapes removed, pattern characters noticed, braces marked for expansion."""
+    if "\\" not in raw:
+        return Word(raw.translate(_BRACES) if "{" in raw or "," in raw or "}" in raw else raw, _GLOB.search(raw) is not None)
+    kept = raw.replace("\\\\", "\\ ")
+    unescaped = _ESCAPE.sub(lambda m: "" if m[1] == "\n" else m[1], raw)
+    return Word(unescaped, _GLOB.search(kept) is not None)
+
+
+def _braces(word: Word) -> list[Word]:
+    if _OPEN not in word.text:
+        return [word.part(word.text.translate(_PLAIN))] if _COMMA in word.text or _CLOSE in word.text else [word]
+    texts = _expand_braces(word.text)
+    if len(texts) > MAX_BRACES:
+        return [hole()]
+    return [word.part(text.translate(_PLAIN)) for text in texts]
+
+
+def _expand_braces(text: str) -> list[str]:
+    """Innermost braces first; `{}` and braces without a comma stay as they are."""
+    waiting, done = [text], []
+    while waiting and len(waiting) + len(done) <= MAX_BRACES:
+        current = waiting.pop(0)
+        found = re.search(f"{_OPEN}([^{_OPEN}{_CLOSE}]*){_CLOSE}", current)
+        if not found:
+            done.append(current)
+            continue
+        before, after = current[: found.start()], current[found.end() :]
+        if _COMMA in found[1]:
+            waiting = [before + option + after for option in found[1].split(_COMMA)] + waiting
+        else:
+            waiting.insert(0, before + "{" + found[1] + "}" + after)
+    return done + waiting
+
+
+def _split(word: Word) -> list[Word]:
+    """Field splitting of an unquoted expansion."""
+    if not word.quoted and word.text.split() != [word.text]:
+        return [Word(part, _GLOB.search(part) is not None, taints=word.taints, flow=word.flow) for part in word.text.split()]
+    return [word]
+
+
+def _value(shell: "Shell", node: Any) -> Word:
+    """`$name`, `${name}`, `${name:-word}` …"""
+    if node.type == "simple_expansion":
+        return shell.variable(text_of(node)[1:])
+    parts = [text_of(c) for c in node.children]
+    named = node.named_children
+    for child in named:
+        if child.type not in ("variable_name", "special_variable_name"):
+            shell.scan(child)
+    if not named or named[0].type not in ("variable_name", "special_variable_name") or parts[1] != text_of(named[0]):
+        return hole()
+    name, rest = text_of(named[0]), parts[2:-1]
+    if not rest:
+        return shell.variable(name)
+    default = word_of(shell, named[-1]) if len(named) > 1 and named[-1].type != "regex" else Word("")
+    return _defaulted(shell, name, rest[0], default)
+
+
+def _defaulted(shell: "Shell", name: str, operator: str, default: Word) -> Word:
+    known = shell.variables.get(name)
+    if operator in (":-", "-", ":=", "="):
+        value = known if known is not None and known.text else default
+        if operator in (":=", "="):
+            shell.variables[name] = value
+        return value if known is not None or not shell.inherited(name) else shell.variable(name)
+    if operator in (":+", "+") and known is not None:
+        return default if known.text else Word("")
+    return hole(*(known.taints if known else ()))
+
+
+def ansi(raw: str) -> str:
+    """ANSI-C quoting, `$'…'`."""
+
+    def letter(m: re.Match[str]) -> str:
+        code = m[1]
+        if code[0] in "xuU" and len(code) > 1:
+            number = int(code[1:], 16)
+            return chr(number) if number < 0x110000 else "\ufffd"
+        if code[0] in "01234567":
+            return chr(int(code, 8) & 255)
+        return _LETTERS.get(code[0], code[-1]) if code[0] != "c" else HOLE
+
+    return _ANSI.sub(letter, raw)

@@ -1,0 +1,212 @@
+"""What the shell does itself: folders, evaluation, sourcing, aliases, traps, output."""
+
+from typing import TYPE_CHECKING
+
+from ony_core.facts import commands, paths
+from ony_core.facts.expand import ansi
+from ony_core.facts.words import EMPTY, HOLE, UNKNOWN, Flow, Word, hole
+from ony_core.taxonomy.tables import Program
+
+if TYPE_CHECKING:
+    from ony_core.facts.shell import Shell
+
+
+def cd(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    operands = [w for w in words if not w.text.startswith("-") or w.text == "-"]
+    if not operands:
+        shell.cwd = "~"
+    elif operands[0].text == "-" or not operands[0].known or shell.cwd == HOLE and operands[0].text[:1] not in "/~":
+        shell.cwd = HOLE
+    else:
+        shell.cwd = paths.absolute(shell.cwd, operands[0].text)
+    return EMPTY
+
+
+def evaluate(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    """`eval`: the words become program text."""
+    text = " ".join(w.text for w in words)
+    taints = frozenset(t for w in words for t in w.taints)
+    return run_text(shell, text, taints, stdin)
+
+
+def run_text(shell: "Shell", text: str | None, taints: frozenset[str], stdin: Flow = EMPTY) -> Flow:
+    """Program text for a shell, if it is known; else what is known of where it came from."""
+    if text is None or text.strip() == HOLE or (HOLE in text and taints & {"network", "decoded"}):
+        reasons = taints & {"network", "decoded", "secret"}
+        shell.call.add("opaque", traits=reasons or {"code_unknown"})
+        return UNKNOWN
+    if taints & {"network"}:
+        shell.call.add("opaque", traits={"network"})
+    return shell.source(text.replace(HOLE, "${_}"), stdin)
+
+
+def source(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    from ony_core.facts import scripts
+
+    if not words:
+        return EMPTY
+    if words[0].flow is not None:
+        return run_text(shell, words[0].flow.text, words[0].taints, stdin)
+    shell.call.add("command", program.name, args=len(words))
+    return scripts.run_file(shell, words[0], words[1:], "source", inside=True)
+
+
+def execute(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    """`exec`: replaces the shell; with redirects alone it only moves descriptors."""
+    rest = list(words)
+    while rest and rest[0].text.startswith("-"):
+        named = "a" in rest[0].text
+        rest = rest[2:] if named else rest[1:]
+    return commands.run(shell, rest, stdin) if rest and rest[0].text[:1] != "{" else EMPTY
+
+
+def alias(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    """An alias is understood where it is made: its words could run from here on."""
+    for word in words:
+        name, equals, value = word.text.partition("=")
+        if equals:
+            shell.child().source(value.replace(HOLE, "${_}"))
+    shell.call.add("command", program.name, args=len(words))
+    return EMPTY
+
+
+def trap(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    operands = [w for w in words if w.text not in ("--", "-", "-l", "-p")]
+    shell.call.add("command", program.name, args=len(words))
+    if len(operands) > 1:
+        run_text(shell.child(), operands[0].text, operands[0].taints)
+    return EMPTY
+
+
+def echo(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    """echo and printf: text whose bytes are known before the run."""
+    shell.call.add("command", program.name, args=len(words))
+    taints = frozenset(t for w in words for t in w.taints)
+    if program.name == "printf":
+        return _printf(words, taints)
+    escapes = newline = False
+    while words and words[0].text[:1] == "-" and words[0].text[1:] and set(words[0].text[1:]) <= set("neE"):
+        escapes |= "e" in words[0].text
+        newline |= "n" in words[0].text
+        words = words[1:]
+    text = " ".join(w.text for w in words)
+    if escapes or "\\x" in text or "\\0" in text or "\\1" in text:
+        text = ansi(text.replace("\\0", "\\"))
+    return Flow(text if newline else text + "\n", taints)
+
+
+def _printf(words: list[Word], taints: frozenset[str]) -> Flow:
+    if not words or words[0].text == "-v":
+        return Flow(None, taints)
+    template = ansi(words[0].text)
+    pieces, values, out = template.replace("%%", "\1").split("%"), words[1:], ""
+    if len(pieces) - 1 != len(values) and not (len(pieces) == 2 and values):
+        return Flow(template.replace("\1", "%") if len(pieces) == 1 else None, taints)
+    if any(p[:1] not in ("s", "b", "d") for p in pieces[1:]):
+        return Flow(None, taints)
+    rounds = len(values) if len(pieces) == 2 else 1
+    for turn in range(rounds):
+        out += pieces[0] + "".join(ansi(values[turn + i].text) + p[1:] for i, p in enumerate(pieces[1:]))
+    return Flow(out.replace("\1", "%"), taints)
+
+
+def cat(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    """cat, tee: what goes in comes out; tee also writes."""
+    line = commands.line_of(program, words)
+    shell.call.add("command", program.name, line.verb, line.flags, len(line.operands), traits=line.traits)
+    if program.name == "tee":
+        append = frozenset({"append"}) if line.flags & {"-a", "--append"} else frozenset()
+        for word in line.operands:
+            commands.write_file(shell, word, stdin, append)
+        return stdin
+    out = EMPTY if line.operands else stdin
+    for word in line.operands:
+        made = commands.made_at(shell, word)
+        taints = commands.read_file(shell, word)
+        out = out.then(EMPTY if word.text == "/dev/null" else stdin if word.text == "-" else word.flow or Flow(made.text if made else None, taints))
+    return out
+
+
+def read_variable(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    line = commands.line_of(program, words)
+    text = stdin.text.strip() if stdin.text is not None and stdin.text.count("\n") <= 1 else HOLE
+    for word in line.operands:
+        shell.variables[word.text] = Word(text if len(line.operands) == 1 else HOLE, taints=stdin.taints)
+    shell.call.add("command", program.name, args=len(line.operands))
+    return EMPTY
+
+
+def pwd(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    shell.call.add("command", program.name)
+    return Flow(shell.cwd + "\n" if shell.cwd != HOLE else None)
+
+
+def mktemp(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    line = commands.line_of(program, words)
+    shell.call.add("command", program.name)
+    given = line.operands[0].text if line.operands else "/tmp/tmp.XXXXXXXXXX"
+    path = given if "/" in given else "/tmp/" + given
+    shell.call.made[paths.absolute(shell.cwd, path)] = _fresh()
+    return Flow(path + "\n")
+
+
+def _fresh() -> "commands.Made":
+    return commands.Made("")
+
+
+def which(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    """which, type: names a program without running it."""
+    shell.call.add("command", program.name, args=len(words))
+    operands = [w for w in words if not w.text.startswith("-")]
+    return Flow(operands[0].text + "\n") if len(operands) == 1 and operands[0].known else Flow(None)
+
+
+def set_options(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    """`set -- a b` gives the script new arguments."""
+    texts = [w.text for w in words]
+    if "--" in texts:
+        shell.arguments = words[texts.index("--") + 1 :]
+    elif words and words[0].text[:1] not in "-+":
+        shell.arguments = list(words)
+    shell.call.add("command", program.name, args=len(words))
+    return EMPTY
+
+
+def hash_program(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    if words and words[0].text == "-p":
+        shell.call.opaque("indirection")
+    shell.call.add("command", program.name, args=len(words))
+    return EMPTY
+
+
+def export(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    for word in words:
+        name, equals, value = word.text.partition("=")
+        if equals:
+            shell.set(name, word.part(value), exported=True)
+    return EMPTY
+
+
+def positional(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    shell.arguments = [hole()] if shell.arguments is None else shell.arguments[1:]
+    return EMPTY
+
+
+HANDLERS = {
+    "cd": cd,
+    "eval": evaluate,
+    "source": source,
+    "exec": execute,
+    "alias": alias,
+    "trap": trap,
+    "echo": echo,
+    "cat": cat,
+    "read": read_variable,
+    "pwd": pwd,
+    "mktemp": mktemp,
+    "which": which,
+    "set": set_options,
+    "hash": hash_program,
+    "export": export,
+    "shift": positional,
+}

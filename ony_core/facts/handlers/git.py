@@ -1,0 +1,183 @@
+"""git: its global options, what its refspecs and pathspecs mean, and the many options that start programs."""
+
+import re
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from ony_core.facts import commands, paths
+from ony_core.facts.argv import Line, read
+from ony_core.facts.targets import target
+from ony_core.facts.words import HOLE, Flow, Word
+from ony_core.model import Target
+from ony_core.taxonomy.tables import Program, tables
+
+if TYPE_CHECKING:
+    from ony_core.facts.shell import Shell
+
+
+def git(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    line, _ = read(program, words)
+    here = _global_options(shell, line)
+    verb = line.verb[0] if line.verb else ""
+    traits: set[str] = set()
+    targets: tuple[Target, ...] = ()
+    if "help" not in line.traits:
+        _runs_programs(here, line, verb, words)
+        if verb == "push":
+            targets = _push(here, line, traits)
+        elif verb in ("checkout", "restore", "switch"):
+            _discard(here, line, verb, words, traits)
+        elif verb == "config":
+            _config(here, line, traits)
+        _files(here, line, verb)
+    line.traits |= traits
+    taints = stdin.taints.union(*(w.taints for w in line.operands)) & {"secret"}
+    shell.call.add("command", program.name, line.verb, line.flags, len(line.operands), targets, line.traits | taints)
+    return Flow(None, stdin.taints | frozenset(tables().words["outputs"].get("git", ()))) if verb != "rev-parse" else _rev_parse(here, words)
+
+
+def _rev_parse(shell: "Shell", words: list[Word]) -> Flow:
+    root = shell.call.place.context("project_root")
+    return Flow((root if isinstance(root, str) else shell.cwd) + "\n") if any(w.text == "--show-toplevel" for w in words) else Flow(None)
+
+
+def _global_options(shell: "Shell", line: Line) -> "Shell":
+    """The shell in whose folder git works; `-c key=value` may name programs to run."""
+    inner = shell.child()
+    for value in line.all("-C"):
+        if not line.verb or line.verb[0] not in ("commit", "branch", "switch"):
+            inner.cwd = paths.absolute(inner.cwd, value.text) if value.known else HOLE
+    for value in line.all("-c", "--config-env"):
+        key, _, text = value.text.partition("=")
+        if "." in key:
+            _setting(inner, key, text, line.traits)
+    return inner
+
+
+def _setting(shell: "Shell", key: str, text: str, traits: set[str]) -> None:
+    key = key.lower()
+    if key.startswith("alias."):
+        traits |= {"config_exec"} if text[:1] == "!" else set()
+        shell.child().source(text[1:].replace(HOLE, "${_}") if text[:1] == "!" else "git " + text.replace(HOLE, "${_}"))
+    elif any(fnmatchcase(key, pattern) for pattern in tables().words["names"]["git_running_config"]):
+        if text not in ("", "cat", "less", "true", "false", "less -FRX", "delta"):
+            traits.add("config_exec")
+
+
+def _config(shell: "Shell", line: Line, traits: set[str]) -> None:
+    operands = [w.text for w in line.operands if w.text not in ("set", "get", "unset", "list")]
+    if line.flags & {"--get", "--list", "--get-all", "--get-regexp", "-l"} or "get" in line.verb or "list" in line.verb:
+        return
+    if line.flags & {"--edit"}:
+        traits.add("config_exec")
+    if len(operands) > 1:
+        _setting(shell, operands[0], operands[1], traits)
+        traits.add("sets")
+
+
+def _runs_programs(shell: "Shell", line: Line, verb: str, words: list[Word]) -> None:
+    """Options whose value git hands to a shell, and verbs whose operands are a command."""
+    for value in line.all("--exec", "-x", "--extcmd", "--upload-pack", "--receive-pack", "--tree-filter", "--index-filter", "--msg-filter"):
+        if not value.text.startswith("git-"):
+            shell.child().source(value.text.replace(HOLE, "${_}"))
+    joined = " ".join(line.verb)
+    if joined in ("submodule foreach", "bisect run"):
+        operands = [w for w in line.operands if w.text != "--recursive"]
+        shell.child().source(" ".join(w.text for w in operands).replace(HOLE, "${_}"))
+
+
+def _push(shell: "Shell", line: Line, traits: set[str]) -> tuple[Target, ...]:
+    """Refspecs: `+x` forces, `:x` deletes. A feature branch is one that the place knows, and knows not to be protected."""
+    refs = line.operands[1:]
+    names: list[str] = []
+    for ref in refs:
+        text = ref.text
+        if text.startswith("+"):
+            line.flags.add("--force")
+            text = text[1:]
+        if text.startswith(":"):
+            line.flags.add("--delete")
+        names.append(text.rpartition(":")[2].removeprefix("refs/heads/"))
+    default = shell.call.place.context("git_default_branch")
+    current = shell.call.place.context("git_branch")
+    names = [str(current) if n in ("HEAD", "") and isinstance(current, str) else n for n in names or ["HEAD"]]
+    if any(_protected(n, default) for n in names):
+        traits.add("protected_branch")
+    elif isinstance(default, str) and all(shell.call.place.known("branch", n) or n == current for n in names) and "HEAD" not in names:
+        traits.add("feature_branch")
+    return tuple(dict.fromkeys(target(shell.call, "branch", n) for n in names))
+
+
+def _protected(name: str, default: object) -> bool:
+    return name == default or any(fnmatchcase(name, p) for p in tables().words["names"]["protected_branches"])
+
+
+def _discard(shell: "Shell", line: Line, verb: str, words: list[Word], traits: set[str]) -> None:
+    """Whether the command overwrites work in files, and whether that work was this session's own."""
+    texts = [w.text for w in words]
+    operands = line.operands
+    if verb == "checkout":
+        after = [w for w in words[texts.index("--") + 1 :]] if "--" in texts else []
+        creates = line.flags & {"-b", "-B", "--orphan", "--detach", "-t", "--track"}
+        pathspecs = after or ([] if creates else operands[1:] if len(operands) > 1 else [w for w in operands if _is_path(shell, w)])
+    elif verb == "restore":
+        pathspecs = operands
+    else:
+        pathspecs = []
+    if not pathspecs:
+        return
+    traits.add("discards")
+    if all(_own(shell, w) for w in pathspecs):
+        traits.add("session_changes")
+    if any(w.text in (".", ":/", "*", "--") or w.glob for w in pathspecs):
+        traits.add("many")
+
+
+def _is_path(shell: "Shell", word: Word) -> bool:
+    text = word.text
+    if shell.call.place.known("branch", text):
+        return False
+    if text in (".", "..") or text.startswith(("./", "../", "/", "~", ":/", "*")) or word.glob:
+        return True
+    name = text.rpartition("/")[2]
+    return re.search(r"\.[A-Za-z][A-Za-z0-9]{0,5}$", name) is not None and not re.match(r"v?\d", name)
+
+
+def _own(shell: "Shell", word: Word) -> bool:
+    """Changed by this session and by nobody else, or not changed at all."""
+    path = paths.absolute(shell.cwd, word.text)
+    made = shell.call.made.get(path)
+    return made is not None or shell.call.place.context("changed:" + path) == "session"
+
+
+def _files(shell: "Shell", line: Line, verb: str) -> None:
+    """Files that git reads or writes by name: `show HEAD:.env`, `--output`, `diff --no-index`, `apply`."""
+    for value in line.all("--output"):
+        commands.write_file(shell, value, Flow(None))
+    for word in line.operands:
+        if verb in ("show", "cat-file", "checkout", "restore") and ":" in word.text:
+            commands.read_file(shell, word.part(word.text.partition(":")[2]))
+        elif verb in ("show", "diff", "log", "blame", "grep", "add", "stash"):
+            commands.read_file(shell, word) if verb != "add" or not word.glob else None
+    if verb == "clone" and len(line.operands) > 1:
+        commands.make_folder(shell, line.operands[1])
+    if verb == "rm" and "--cached" not in line.flags:
+        for word in line.operands:
+            commands.delete_file(shell, word, frozenset({"kept_by_git"}))
+
+
+def gh(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    """gh, glab: verbs by table; `api` is a read only as GET, and fields make it a POST (gh manual, "gh api")."""
+    line, _ = read(program, words)
+    if line.verb[:1] == ("api",) and "help" not in line.traits:
+        method = line.value("-X", "--method")
+        fields = line.all("-f", "--raw-field", "-F", "--field", "--input")
+        query = any("graphql" in w.text for w in line.operands) and not any("mutation" in f.text or not f.known for f in fields)
+        if method is not None and method.text.upper() not in ("GET", "HEAD") or method is None and fields and not query:
+            line.traits.add("sends")
+        if method is not None and method.text.upper() in ("GET", "HEAD"):
+            line.traits.discard("sends")
+    return commands.finish(shell, line, stdin)
+
+
+HANDLERS = {"git": git, "gh": gh}

@@ -1,0 +1,180 @@
+"""Interpreters: shells, Python, and the languages that are read by lists of telling words (`taxonomy/languages.toml`)."""
+
+import re
+from functools import cache
+from typing import TYPE_CHECKING
+
+from ony_core.facts import commands
+from ony_core.facts.argv import read
+from ony_core.facts.handlers.builtins import run_text
+from ony_core.facts.words import EMPTY, HOLE, UNKNOWN, Flow, Word
+from ony_core.taxonomy.tables import Program, tables
+
+if TYPE_CHECKING:
+    from ony_core.facts.shell import Shell
+
+
+def shell_program(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    """sh, bash, zsh …: -c text, a script with arguments, or standard input."""
+    from ony_core.facts import scripts
+
+    inner = shell.child()
+    options, rest = _shell_options(words)
+    if options & {"help"}:
+        shell.call.add("command", program.name, traits=("help",))
+        return EMPTY
+    shell.call.add("command", program.name, args=len(rest))
+    if "c" in options:
+        if not rest:
+            return EMPTY
+        inner.arguments = rest[2:]
+        return run_text(inner, rest[0].text, rest[0].taints, stdin)
+    if "n" in options and rest:
+        return EMPTY
+    if rest and "s" not in options:
+        if rest[0].flow is not None:
+            return run_text(inner, rest[0].flow.text, rest[0].taints, stdin)
+        if rest[0].text in ("-", "/dev/stdin"):
+            return run_text(inner, stdin.text, stdin.taints)
+        return scripts.run_file(shell, rest[0], rest[1:], "shell")
+    if stdin is EMPTY:
+        shell.call.add("grant", traits=("open_ended",))
+        return UNKNOWN
+    inner.arguments = rest
+    return run_text(inner, stdin.text, stdin.taints)
+
+
+def _shell_options(words: list[Word]) -> tuple[set[str], list[Word]]:
+    """Option letters, and the words after them; `-o name` and `+O name` take one."""
+    options: set[str] = set()
+    at = 0
+    while at < len(words) and len(words[at].text) > 1 and words[at].text[0] in "-+":
+        text = words[at].text
+        at += 1
+        if text == "--":
+            break
+        if text.startswith("--"):
+            if text in ("--version", "--help"):
+                options.add("help")
+            elif text in ("--rcfile", "--init-file"):
+                at += 1
+            elif text in ("--command",):
+                options.add("c")
+            continue
+        options |= set(text[1:])
+        if text[-1] in "oO":
+            at += 1
+    return options, words[at:]
+
+
+def python(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    """python: -c code, -m module, a script, or standard input."""
+    from ony_core.facts import scripts
+    from ony_core.facts.python import understand
+
+    at = 0
+    while at < len(words) and words[at].text[:1] == "-" and len(words[at].text) > 1:
+        text = words[at].text
+        if text in ("--version", "-V", "--help", "-h", "-VV"):
+            shell.call.add("command", program.name, traits=("help",))
+            return UNKNOWN
+        if "c" in text and not text.startswith("--") and text[-1] == "c":
+            code = words[at + 1] if at + 1 < len(words) else Word("")
+            return _python_text(shell, code.text, code.taints | stdin.taints & {"secret"}, understand)
+        if text.endswith("m") and not text.startswith("--"):
+            return _module(shell, words[at + 1 :], stdin)
+        at += 2 if text in ("-W", "-X", "--check-hash-based-pycs") else 1
+    rest = words[at:]
+    if not rest or rest[0].text == "-" or rest[0].text == "/dev/stdin":
+        if stdin is EMPTY and not rest:
+            shell.call.add("grant", traits=("open_ended",))
+            return UNKNOWN
+        return _python_text(shell, stdin.text, stdin.taints, understand)
+    if rest[0].flow is not None:
+        return _python_text(shell, rest[0].flow.text, rest[0].taints, understand)
+    shell.call.add("command", program.name, args=len(rest))
+    return scripts.run_file(shell, rest[0], rest[1:], "python")
+
+
+def _python_text(shell: "Shell", code: str | None, taints: frozenset[str], understand: "object") -> Flow:
+    from ony_core.facts.python import understand as read_python
+
+    if code is None or (HOLE in code and taints & {"network", "decoded"}):
+        shell.call.add("opaque", traits=taints & {"network", "decoded", "secret"} or {"code_unknown"})
+        return UNKNOWN
+    shell.call.add("command", "python", args=0, traits=("inline",))
+    return Flow(None, read_python(shell, code.replace(HOLE, "0")) | taints)
+
+
+def _module(shell: "Shell", words: list[Word], stdin: Flow) -> Flow:
+    """`python -m name`: a program of that name where one has a table, else a module of the project."""
+    if not words or not words[0].known:
+        shell.call.opaque("program_unknown")
+        return UNKNOWN
+    name = words[0].text
+    known = tables().words["names"]["python_modules"]
+    if name in known or name.split(".")[0] in known:
+        return commands.run(shell, [Word(name if name in known else name.split(".")[0]), *words[1:]], stdin)
+    if name in tables().words["names"]["python_harmless"] or name.split(".")[0] in tables().words["names"]["python_harmless"]:
+        shell.call.add("command", "python", args=len(words))
+        return UNKNOWN
+    if name in tables().words["names"]["python_servers"]:
+        shell.call.add("network", "python", ("socket",), traits=("listens",))
+        return UNKNOWN
+    shell.call.add("command", "project_code", traits=_named(name))
+    return UNKNOWN
+
+
+def _named(name: str) -> set[str]:
+    from ony_core.facts.scripts import name_traits
+
+    return name_traits(name)
+
+
+def language(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    """node, ruby, perl, php …: inline code is searched for words that start programs, delete or connect; a file is looked into."""
+    from ony_core.facts import scripts
+
+    line, rest = read(program, words, stop_at_operand=0)
+    shell.call.add("command", program.name, line.verb, line.flags, len(rest), traits=line.traits - {"unknown_word"})
+    if "help" in line.traits:
+        return UNKNOWN
+    codes = [v for f, v in line.values if program.roles.get(f) == "text"]
+    for code in codes:
+        inline(shell, program.name, code.text if code.known or not code.taints & {"network", "decoded"} else None, code.taints)
+    if codes:
+        edits = program.name in ("perl", "ruby") and any(w.text.startswith("-") and "i" in w.text and not w.text.startswith("--") for w in words)
+        for word in rest:
+            commands.use(shell, word, "modify" if edits else "read", frozenset())
+        return Flow(None, stdin.taints)
+    if rest and rest[0].text != "-":
+        return scripts.run_file(shell, rest[0], rest[1:], program.name)
+    if stdin is not EMPTY:
+        inline(shell, program.name, stdin.text, stdin.taints)
+        return UNKNOWN
+    if not line.values:
+        shell.call.add("grant", traits=("open_ended",))
+    return UNKNOWN
+
+
+def inline(shell: "Shell", language_name: str, code: str | None, taints: frozenset[str]) -> None:
+    """Facts from source text in a language without a parser here: one fact for each list of telling words that it meets."""
+    if code is None or code.strip() == HOLE:
+        shell.call.add("opaque", traits=taints & {"network", "decoded", "secret"} or {"code_unknown"})
+        return
+    if taints & {"network"}:
+        shell.call.add("opaque", traits={"network"})
+    traits = {trait for trait, pattern in telling(language_name) if pattern.search(code)}
+    shell.call.add("command", language_name, traits=traits | {"inline"})
+
+
+@cache
+def telling(name: str) -> tuple[tuple[str, re.Pattern[str]], ...]:
+    lists = tables().words["languages"]
+    merged = {**lists.get("every", {}), **{}}
+    own = lists.get(name, {})
+    traits = sorted({*merged, *own})
+    return tuple((t, re.compile("|".join([*merged.get(t, []), *own.get(t, [])]))) for t in traits)
+
+
+HANDLERS = {"shell": shell_program, "python": python, "language": language}

@@ -1,0 +1,129 @@
+"""Programs that run what the project says: make, npm run, just, ./scripts; and pip-like installers whose source decides."""
+
+import re
+from typing import TYPE_CHECKING
+
+from ony_core.facts import commands, scripts
+from ony_core.facts.argv import Line, read
+from ony_core.facts.words import UNKNOWN, Flow, Word
+from ony_core.taxonomy.tables import Program, tables
+
+if TYPE_CHECKING:
+    from ony_core.facts.shell import Shell
+
+
+def make(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    """make, just, task, rake: each target by its recipe where the file can be read, and by its name."""
+    line, _ = read(program, words)
+    shell.call.add("command", program.name, line.verb, line.flags, len(line.operands), traits=line.traits - {"unknown_word"})
+    if line.traits & {"help"} or line.flags & {"-n", "--dry-run", "--just-print", "--recon", "-q", "--list", "-l", "--summary", "-T", "--tasks"}:
+        return UNKNOWN
+    names = [w.text for w in line.operands if "=" not in w.text]
+    traits: set[str] = set()
+    for name in names:
+        traits |= scripts.name_traits(name)
+    folder = line.value("-C", "--directory")
+    inner = shell.child()
+    if folder is not None:
+        from ony_core.facts.paths import absolute
+
+        inner.cwd = absolute(shell.cwd, folder.text)
+    file = line.value("-f", "--file", "--makefile")
+    scripts.make_targets(inner, program.name, names, file)
+    shell.call.add("command", "project_code", traits=traits)
+    return UNKNOWN
+
+
+def package_script(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    """npm, yarn, pnpm, bun, composer, poetry: verbs by table; `run x` by the project's own script."""
+    line, rest = read(program, words, stop_at_operand=0)
+    full, _ = read(program, words)
+    line.operands, line.values, line.flags, line.traits = full.operands, full.values, full.flags, full.traits
+    line.verb = full.verb
+    commands.finish(shell, line, stdin, installs_from(line))
+    if "help" in line.traits:
+        return UNKNOWN
+    runs = tables().words["names"]["script_verbs"]
+    if line.verb and (line.verb[0] in runs):
+        name = next((w.text for w in words if w.text[:1] != "-" and w.text not in runs), line.verb[-1] if len(line.verb) > 1 else "")
+        if name:
+            scripts.package_script(shell, name)
+            shell.call.add("command", "project_code", traits=scripts.name_traits(name))
+    elif line.verb and line.verb[0] in ("exec", "x", "dlx") and rest:
+        _run_rest(shell, words, stdin)
+    elif line.verb and line.verb[-1] == "unlisted" and program.name in ("yarn", "pnpm", "bun"):
+        _bare_script(shell, program, words, stdin)
+    return UNKNOWN
+
+
+def _run_rest(shell: "Shell", words: list[Word], stdin: Flow) -> None:
+    rest = [w for w in words[1:] if w.text != "--"]
+    while rest and rest[0].text.startswith("-"):
+        rest = rest[1:]
+    if rest and commands.program_named(rest[0].text):
+        commands.run(shell, rest, stdin)
+
+
+def _bare_script(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> None:
+    name = next((w.text for w in words if w.text[:1] != "-"), "")
+    scripts.package_script(shell, name)
+    shell.call.add("command", "project_code", traits=scripts.name_traits(name))
+
+
+def installs_from(line: Line) -> frozenset[str]:
+    """Where packages come from: a lock file or the usual registry, or an address that anyone may own."""
+    found: set[str] = set()
+    for word in (*line.operands, *line.all("-e", "--editable")):
+        if re.match(r"(?:git\+|https?://|git://|ssh://|git@|github:|gitlab:|bitbucket:|gist:|file:)|[\w.-]+ @ (?:git|http)", word.text):
+            found.add("from_address")
+        elif word.text in (".", "..") or word.text.startswith(("./", "../", "/", ".[")) or word.text.endswith((".whl", ".tgz", ".tar.gz")):
+            found.add("from_path")
+    for flag, value in line.values:
+        if flag in ("-i", "--index-url", "--extra-index-url", "--registry", "-f", "--find-links", "--index", "--default-index", "--source"):
+            found.add("other_registry")
+        if flag in ("-r", "--requirement") and value.text.startswith("http"):
+            found.add("from_address")
+    return frozenset(found)
+
+
+def package_runner(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    """npx, uvx, pipx run, bunx: a program from a registry; one that a table knows is understood as that program."""
+    line, rest = read(program, words, stop_at_operand=0)
+    if not rest:
+        code = line.value("-c", "--call")
+        shell.call.add("command", program.name, line.verb, line.flags, 0, traits=line.traits)
+        if code is not None:
+            shell.child().source(code.text)
+        return UNKNOWN
+    name = re.sub(r"(?<=.)@[\w.^~-]+$", "", rest[0].text)
+    known = commands.program_named(name.rpartition("/")[2]) if not name.startswith((".", "/")) and re.match(r"[\w./@-]+$", name) else None
+    if known is None or known.name in tables().words["names"]["not_from_registry"]:
+        shell.call.add("command", program.name, line.verb, line.flags, len(rest), traits={"unlisted_package"})
+        return UNKNOWN
+    shell.call.add("command", program.name, line.verb, line.flags, len(rest))
+    return commands.run(shell, [Word(known.name), *rest[1:]], stdin)
+
+
+def tool_runner(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    """poetry run, uv run, bundle exec, pipenv run, dotenv, nix-shell --run: a verb, then a command."""
+    line, _ = read(program, words)
+    commands.finish(shell, line, stdin, installs_from(line))
+    runs = set(tables().words["names"]["command_verbs"])
+    if not line.verb or line.verb[0] not in runs or "help" in line.traits:
+        return UNKNOWN
+    at = next(i for i, w in enumerate(words) if w.text == line.verb[0])
+    _, rest = read(program, words[at + 1 :], stop_at_operand=0)
+    rest = rest[1:] if rest and rest[0].text == "--" else rest
+    if not rest:
+        rest = [w for w in words[at + 1 :] if w.text != "--"]
+    if rest and rest[0].text.endswith(".py"):
+        rest = [Word("python"), *rest]
+    return commands.run(shell, rest, stdin) if rest else UNKNOWN
+
+
+HANDLERS = {
+    "make": make,
+    "package_script": package_script,
+    "package_runner": package_runner,
+    "tool_runner": tool_runner,
+}

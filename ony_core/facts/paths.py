@@ -1,0 +1,125 @@
+"""Where a path lies and what kind of file it names, in trait words. The lists are data: `taxonomy/paths.toml`."""
+
+import re
+from functools import cache, lru_cache
+from posixpath import basename, dirname, join, normpath
+from re import Pattern
+from typing import TYPE_CHECKING
+
+from ony_core.facts.words import HOLE, Word
+from ony_core.taxonomy.tables import tables
+
+if TYPE_CHECKING:
+    from ony_core.facts.call import Call
+
+_HOMES = re.compile(r"^(?:/home/[^/]+|/Users/[^/]+|/root|/var/root)(?=/|$)")
+NOWHERE = "/project"  # the folder of a call that names none
+
+
+def absolute(cwd: str, text: str) -> str:
+    """The path without `.`, `..` and doubled slashes; the home folder is written `~`."""
+    if text.startswith("file://"):
+        text = text[7:]
+    if text[:1] != "~":
+        text = normpath(join(cwd or NOWHERE, text))
+    elif "/" in text:
+        name, rest = text.split("/", 1)
+        text = normpath(join("/home/~", rest))
+        text = text if name == "~" or not text.startswith("/home/~") else "/home/" + name[1:] + text[7:]
+        text = "~" + text[7:] if text.startswith("/home/~") else text
+    if text.startswith("//"):
+        text = text[1:]
+    return _HOMES.sub("~", text)
+
+
+def traits_of(call: "Call", cwd: str, word: Word) -> frozenset[str]:
+    """One location word, plus a word for every list in `paths.toml` that the path is on."""
+    text = word.text
+    if text.startswith(HOLE) or (HOLE in cwd and text[:1] not in "/~"):
+        return frozenset({"unknown_path"}) | _listed(text.lstrip(HOLE), False)
+    place = call.place
+    home = place.context("home")
+    if isinstance(home, str) and (text == home or text.startswith(home + "/")):
+        text = "~" + text[len(home) :]
+    root = place.context("project_root")
+    path = absolute(cwd, text)
+    found = {location(path, absolute("/", root) if isinstance(root, str) else absolute("/", place.cwd or NOWHERE), word.glob)}
+    found |= _listed(path, word.glob)
+    real = place.real(path)
+    if isinstance(real, str) and real != path:
+        found |= _listed(absolute("/", real), False) | ({"linked_out"} if location(absolute("/", real), path, False) == "system" else set())
+    return frozenset(found)
+
+
+@lru_cache(maxsize=8192)
+def location(path: str, root: str, glob: bool = False) -> str:
+    """root, system, home_root, home, device, sink, socket, tmp, tmp_root, project, project_root, outside."""
+    spare = path.rstrip("*").rstrip("/") if glob or path.endswith("/*") else path
+    here = spare or "/"
+    if here.startswith("/dev/"):
+        return "sink" if _lists()["sink"].match(here) else "socket" if here.startswith(("/dev/tcp/", "/dev/udp/")) else "device"
+    if here == "/" or here == HOLE:
+        return "root"
+    if root not in ("/", "~", "/tmp") and not _lists()["system"].match(root):
+        if here == root:
+            return "project_root"
+        if here.startswith(root + "/"):
+            return "project"
+        if root.startswith(here + "/") and not here.startswith("~"):
+            return "above_project"
+    if _lists()["tmp"].match(here + "/"):
+        return "tmp_root" if here in ("/tmp", "/var/tmp", "/private/tmp") else "tmp"
+    if here == "~" or here in ("/home", "/Users") or (here[0] == "~" and "/" not in here):
+        return "home_root"
+    if here[0] == "~":
+        return "home_top" if here.count("/") == 1 and not here.startswith("~/.") else "home"
+    return "system" if _lists()["system"].match(here) else "outside"
+
+
+@cache
+def _lists() -> dict[str, Pattern[str]]:
+    return {name: glob_pattern(patterns) for name, patterns in tables().words["locations"].items()}
+
+
+@cache
+def _kinds() -> tuple[tuple[str, Pattern[str], Pattern[str] | None], ...]:
+    lists = tables().words["paths"]
+    but = tables().words.get("paths_except", {})
+    return tuple((name, glob_pattern(patterns), glob_pattern(but[name]) if name in but else None) for name, patterns in lists.items())
+
+
+@lru_cache(maxsize=8192)
+def _listed(path: str, glob: bool) -> frozenset[str]:
+    found = {name for name, pattern, but in _kinds() if pattern.match(path) and not (but and but.match(path))}
+    if glob and "secret" not in found and _glob_meets_secret(path):
+        found.add("secret")
+    return frozenset(found)
+
+
+def _glob_meets_secret(path: str) -> bool:
+    """`cat ~/.ssh/*`, `cat .e*`: a pattern that a well-known secret file would match."""
+    if _kinds_named("secret_folder").match(dirname(path) + "/x"):
+        return True
+    name = basename(path)
+    if name[:1] in "*" or not re.search(r"[^*?.]", name):
+        return False
+    from fnmatch import fnmatchcase
+
+    return any(fnmatchcase(known, name) for known in tables().words["names"]["secret_files"])
+
+
+@cache
+def _kinds_named(name: str) -> Pattern[str]:
+    return next(pattern for kind, pattern, _ in _kinds() if kind == name)
+
+
+def glob_pattern(patterns: list[str]) -> Pattern[str]:
+    """`*` stays within a folder, `**` crosses folders, a leading `**/` also matches no folder at all."""
+    return re.compile("(?:" + "|".join(_translate(p) for p in patterns) + r")\Z", re.DOTALL)
+
+
+def _translate(pattern: str) -> str:
+    out = ""
+    for piece in re.split(r"(\*\*/|\*\*|\*|\?)", pattern):
+        out += {"**/": r"(?:.*/)?", "**": r".*", "*": r"[^/]*", "?": r"[^/]"}.get(piece, re.escape(piece))
+    return out

@@ -1,0 +1,195 @@
+"""Looks through code that a call would run: scripts, make targets, package scripts.
+
+MUST: content that was fetched this session, is not a regular file, cannot be read or is too big is opaque.
+A file that is not there fails by itself: the run is the project's own code, medium.
+"""
+
+import json
+import re
+from functools import cache
+from typing import TYPE_CHECKING
+
+from ony_core.facts import paths
+from ony_core.facts.place import Unknown
+from ony_core.facts.words import HOLE, UNKNOWN, Flow, Made, Word
+from ony_core.taxonomy.tables import tables
+
+if TYPE_CHECKING:
+    from ony_core.facts.shell import Shell
+
+LIMIT = 1 << 20
+
+
+def run_path(shell: "Shell", argv: list[Word], stdin: Flow) -> Flow:
+    """A command word with a slash in it: a file of the project, or one somewhere else."""
+    return run_file(shell, argv[0], argv[1:], "")
+
+
+def replaced(shell: "Shell", text: str) -> bool:
+    """Whether this call or session wrote the program file that is about to run."""
+    path = paths.absolute(shell.cwd, text)
+    made = shell.call.made.get(path)
+    return made is not None and not made.gone or shell.call.place.made_by_session(path) is True and "/.venv/" not in path and "/node_modules/" not in path
+
+
+def run_file(shell: "Shell", word: Word, arguments: list[Word], language: str, inside: bool = False) -> Flow:
+    """Runs a script file in the given language ("" = by its first line or ending)."""
+    if not word.known or word.glob:
+        shell.call.opaque("code_unknown")
+        return UNKNOWN
+    found = paths.traits_of(shell.call, shell.cwd, word)
+    content = content_of(shell, word)
+    traits = name_traits(word.text) | (found & {"tmp", "tmp_root", "home", "home_top", "outside", "system", "project", "unknown_path"})
+    if isinstance(content, Made):
+        return _run_made(shell, word, content, arguments, language, traits, inside)
+    if content in (Unknown.NO_FOLDER, Unknown.MISSING, Unknown.UNTOLD):
+        shell.call.add("command", "project_code", args=len(arguments), traits=traits)
+        return UNKNOWN
+    shell.call.opaque("unreadable")
+    return UNKNOWN
+
+
+def _run_made(shell: "Shell", word: Word, made: Made, arguments: list[Word], language: str, traits: set[str], inside: bool) -> Flow:
+    if made.taints & {"network", "decoded"}:
+        shell.call.add("opaque", traits=made.taints & {"network", "decoded"})
+        return UNKNOWN
+    if made.text is None:
+        shell.call.add("command", "project_code", args=len(arguments), traits=traits)
+        return UNKNOWN
+    shell.call.add("command", "project_code", args=len(arguments), traits=traits | {"read_through"})
+    path = paths.absolute(shell.cwd, word.text)
+    if path in shell.call.reading:
+        return UNKNOWN
+    shell.call.reading.add(path)
+    try:
+        return _by_language(shell, language or language_of(word.text, made.text), made.text, arguments, inside)
+    finally:
+        shell.call.reading.discard(path)
+
+
+def _by_language(shell: "Shell", language: str, text: str, arguments: list[Word], inside: bool) -> Flow:
+    if language == "python":
+        from ony_core.facts.python import understand
+
+        return Flow(None, understand(shell, text.replace(HOLE, "0")))
+    if language in ("shell", "source"):
+        inner = shell if inside else shell.child()
+        before = inner.arguments
+        inner.arguments = list(arguments)
+        flow = inner.source(text.replace(HOLE, "${_}"))
+        inner.arguments = before
+        return flow
+    if language in tables().words["languages"] or language == "awk":
+        from ony_core.facts.handlers.interpreters import inline
+
+        inline(shell, language if language in tables().programs else "node", text, frozenset())
+        return UNKNOWN
+    shell.call.opaque("code_unknown")
+    return UNKNOWN
+
+
+def content_of(shell: "Shell", word: Word) -> Made | Unknown:
+    """What the file holds: as this call wrote it, else as the place has it."""
+    path = paths.absolute(shell.cwd, word.text)
+    made = shell.call.made.get(path)
+    if made is not None:
+        return Unknown.MISSING if made.gone else made if not made.folder else Unknown.MISSING
+    if not shell.call.place.cwd:
+        return Unknown.NO_FOLDER
+    data = shell.call.place.read(path, LIMIT)
+    if isinstance(data, Unknown):
+        return data
+    if b"\0" in data[:4096]:
+        return Unknown.UNREADABLE if shell.call.place.made_by_session(path) is True else Unknown.MISSING
+    return Made(data.decode("utf-8", "replace"))
+
+
+def language_of(name: str, text: str) -> str:
+    """By the interpreter line, then by the ending; a file without either is a shell script (POSIX execvp)."""
+    first = text.partition("\n")[0]
+    if first.startswith("#!"):
+        program = re.sub(r"^#!\s*(?:\S*/env\s+(?:-S\s+)?)?", "", first).split()
+        base = re.sub(r"[\d.]+$", "", program[0].rpartition("/")[2]) if program else ""
+        return {"sh": "shell", "bash": "shell", "zsh": "shell", "dash": "shell", "ksh": "shell"}.get(base, base)
+    ending = name.rpartition(".")[2] if "." in name.rpartition("/")[2] else ""
+    return str(tables().words["endings"].get(ending, "shell" if ending in ("", "sh", "bash") else "unlisted"))
+
+
+@cache
+def _telling_names() -> tuple[tuple[str, re.Pattern[str]], ...]:
+    return tuple((trait, re.compile("|".join(words))) for trait, words in tables().words["script_names"].items())
+
+
+def name_traits(name: str) -> set[str]:
+    """What a script or target says of itself by its name: names_deploy, names_destroy, …"""
+    words = re.sub(r"[^a-z]+", " ", re.sub(r"\.\w+$", "", name.rpartition("/")[2]).lower())
+    return {trait for trait, pattern in _telling_names() if pattern.search(f" {words} ")}
+
+
+def make_targets(shell: "Shell", program: str, names: list[str], file: Word | None) -> None:
+    """The recipes of the named targets (the first target where none is named), with what they depend on."""
+    for candidate in [file] if file else [Word(n) for n in ("GNUmakefile", "makefile", "Makefile")] if program == "make" else []:
+        content = content_of(shell, candidate)
+        if isinstance(content, Made) and content.text is not None:
+            recipes = _recipes(content.text)
+            wanted, seen = list(names) or list(recipes)[:1], set()
+            while wanted and len(seen) < 64:
+                name = wanted.pop()
+                if name in seen or name not in recipes:
+                    continue
+                seen.add(name)
+                needs, lines = recipes[name]
+                wanted.extend(needs)
+                shell.child().source(_make_text(lines))
+            return
+        if content in (Unknown.UNREADABLE, Unknown.NOT_REGULAR, Unknown.TOO_BIG, Unknown.LATE):
+            shell.call.opaque("unreadable")
+            return
+
+
+def _recipes(text: str) -> dict[str, tuple[list[str], str]]:
+    """target -> (prerequisites, recipe lines)."""
+    found: dict[str, tuple[list[str], str]] = {}
+    current: list[str] = []
+    for line in text.replace("\\\n", "").split("\n"):
+        if line.startswith("\t"):
+            for name in current:
+                found[name] = (found[name][0], found[name][1] + line.strip().lstrip("@-+ ") + "\n")
+        elif rule := re.match(r"^([\w./ %-]+):(?![=:])\s*([^;#=]*)", line):
+            current = rule[1].split()
+            for name in current:
+                found.setdefault(name, ([], ""))
+                found[name] = (found[name][0] + rule[2].split(), found[name][1])
+        elif line.strip() and not line.startswith("#"):
+            current = []
+    found.pop(".PHONY", None)
+    return found
+
+
+def _make_text(lines: str) -> str:
+    """make's own expansions become shell expansions that nobody knows; `$$` is the shell's `$`."""
+    text = lines.replace("$(MAKE)", "make").replace("$$", "\2")
+    text = re.sub(r"\$\([^()]*\)|\$\{[^{}]*\}|\$[@<^*?%+]", "${_}", text)
+    return text.replace("\2", "$")
+
+
+def package_script(shell: "Shell", name: str) -> None:
+    """`npm run name`: pre, main and post script from package.json."""
+    content = content_of(shell, Word("package.json"))
+    if not isinstance(content, Made) or content.text is None:
+        if content in (Unknown.UNREADABLE, Unknown.NOT_REGULAR, Unknown.TOO_BIG, Unknown.LATE):
+            shell.call.opaque("unreadable")
+        return
+    try:
+        listed = json.loads(content.text).get("scripts", {})
+    except (ValueError, AttributeError, RecursionError):
+        shell.call.opaque("unparsed")
+        return
+    for key in ("pre" + name, name, "post" + name):
+        text = listed.get(key) if isinstance(listed, dict) else None
+        if isinstance(text, str) and ("script:" + key) not in shell.call.reading:
+            shell.call.reading.add("script:" + key)
+            shell.child().source(text)
+            shell.call.reading.discard("script:" + key)
+
+

@@ -1,0 +1,28 @@
+"""Whether a text looks like a credential. Errs towards yes: a name taken for a secret is merely not spoken.
+
+Shapes of well-known tokens, assignments to secret-sounding names, and long strings of high entropy.
+"""
+
+import math
+import re
+from collections import Counter
+
+_SHAPES = re.compile(
+    r"""(?x) -----BEGIN\ | eyJ[A-Za-z0-9_-]{8,} | \bAKIA[0-9A-Z]{12,} | \bASIA[0-9A-Z]{12,} | \bgh[pousr]_\w{8,} | github_pat_\w+
+    | \bglpat-[\w-]{8,} | \bxox[abeprs]-[\w-]{6,} | \bsk-[\w-]{10,} | \b[sr]k_(?:live|test)_\w{6,} | \bAIza[\w-]{20,} | \bya29\.[\w-]+
+    | \bnpm_\w{10,} | \bpypi-[\w-]{10,} | \bdop_v1_\w{10,} | \bhvs\.[\w-]{6,} | \bSG\.[\w-]{6,} | \bkey-[0-9a-f]{16,}
+    | (?i:password|passwd|secret|token|api[_-]?key|credential|private[_-]?key)\s*[=:] | ://[^/\s:@]+:[^/\s@]+@"""
+)
+_RUN = re.compile(r"[A-Za-z0-9+/_=-]{20,}")
+
+
+def looks_secret(text: str) -> bool:
+    return _SHAPES.search(text) is not None or any(_random(run) for run in _RUN.findall(text))
+
+
+def _random(run: str) -> bool:
+    """More than 3.5 bits a character over at least 20 characters, with digits in it: words and paths stay below."""
+    if not any(c.isdigit() for c in run) or not any(c.isalpha() for c in run):
+        return False
+    counts = Counter(run)
+    return -sum(n / len(run) * math.log2(n / len(run)) for n in counts.values()) > 3.5

@@ -1,0 +1,347 @@
+"""Walks a shell program as it would run, without running it: every command that could run is understood, none is skipped.
+
+MUST: follow all branches: a condition is never taken to be false.
+MUST: end in an opaque fact wherever the walk cannot go on: unparsed text, unknown syntax, too deep, too many commands.
+"""
+
+from functools import cache
+from typing import Any
+
+from ony_core.facts import commands
+from ony_core.facts.call import Call
+from ony_core.facts.expand import text_of, word_of, words_of
+from ony_core.facts.words import EMPTY, HOLE, UNKNOWN, Flow, Made, Word, hole
+
+MAX_NODES_DEEP = 100
+MAX_LOOP = 24
+_BLOCKS = frozenset(
+    "program compound_statement do_group else_clause elif_clause subshell list if_statement while_statement negated_command "
+    "case_item c_style_for_statement".split()
+)
+_SCANNED = frozenset(
+    "test_command unset_command arithmetic_expansion binary_expression unary_expression parenthesized_expression postfix_expression "
+    "ternary_expression subscript variable_name number word string raw_string expansion simple_expansion concatenation ansi_c_string "
+    "regex extglob_pattern heredoc_body heredoc_content special_variable_name test_operator string_content array "
+    "brace_expression translated_string file_descriptor heredoc_start heredoc_end".split()
+)
+_TOLD = {"HOME": "~", "TMPDIR": "/tmp", "IFS": " \t\n", "?": "0", "SHELL": "bash", "UID": "1000", "EUID": "1000"}
+
+
+@cache
+def _parser() -> Any:
+    import tree_sitter_bash
+    from tree_sitter import Language, Parser
+
+    return Parser(Language(tree_sitter_bash.language()))
+
+
+class Shell:
+    """One shell process: its variables, functions, aliases and folder. `call` collects what it would do."""
+
+    def __init__(self, call: Call, cwd: str, arguments: list[Word] | None = None) -> None:
+        self.call = call
+        self.cwd = cwd
+        self.variables: dict[str, Word] = {}
+        self.functions: dict[str, Any] = {}
+        self.descriptors: dict[str, Word] = {}
+        self.arguments = arguments
+        self.deep = 0
+        self.stdin = EMPTY
+
+    def child(self) -> "Shell":
+        """A nested shell that starts with what this one exports; taking all of it is the careful reading."""
+        made = Shell(self.call, self.cwd, self.arguments)
+        made.variables = dict(self.variables)
+        made.functions = dict(self.functions)
+        made.descriptors = dict(self.descriptors)
+        made.deep = self.deep
+        return made
+
+    def source(self, text: str, stdin: Flow = EMPTY) -> Flow:
+        """Runs program text in this shell."""
+        with self.call.deeper() as fits:
+            if not fits or len(text) > self.call.MAX_TEXT:
+                self.call.opaque("too_deep")
+                return UNKNOWN
+            root = _parser().parse(text.encode("utf-8", "replace")).root_node
+            if root.has_error:
+                self.call.opaque("unparsed")
+            return self.statement(root, stdin)
+
+    def statement(self, node: Any, stdin: Flow = EMPTY) -> Flow:
+        """Runs one syntax node; the answer is what it writes to its standard output."""
+        self.deep += 1
+        try:
+            if self.deep > MAX_NODES_DEEP or not self.call.spend():
+                self.call.opaque("too_deep")
+                return UNKNOWN
+            return self._statement(node, stdin)
+        finally:
+            self.deep -= 1
+
+    def _statement(self, node: Any, stdin: Flow) -> Flow:
+        kind = node.type
+        if kind == "command":
+            return self._command(node, [], stdin)
+        if kind in _BLOCKS:
+            return self._block(node, stdin)
+        if kind == "pipeline":
+            return self._pipeline(node, stdin)
+        if kind == "redirected_statement":
+            return self._redirected(node, stdin)
+        if kind == "for_statement":
+            return self._for(node, stdin)
+        if kind == "case_statement":
+            return self._case(node, stdin)
+        if kind in ("variable_assignment", "variable_assignments", "declaration_command"):
+            return self._declare(node)
+        if kind == "function_definition":
+            self.functions[text_of(node.child_by_field_name("name"))] = node.child_by_field_name("body")
+        elif kind in _SCANNED or kind == "comment":
+            self.scan(node)
+        elif kind == "ERROR":
+            self.call.opaque("unparsed")
+            self._block(node, stdin)
+        else:
+            self.call.opaque("unparsed")
+        return EMPTY
+
+    def _block(self, node: Any, stdin: Flow) -> Flow:
+        shell = self.child() if node.type == "subshell" else self
+        out = EMPTY
+        for child in node.children:
+            if child.is_named:
+                out = out.then(shell.statement(child, stdin))
+        return out
+
+    def _pipeline(self, node: Any, stdin: Flow) -> Flow:
+        flow = stdin
+        for child in node.named_children:
+            flow = self.statement(child, flow)
+        return flow
+
+    def _for(self, node: Any, stdin: Flow) -> Flow:
+        name = text_of(node.child_by_field_name("variable"))
+        values = [w for child in node.children_by_field_name("value") for w in words_of(self, child)]
+        if not values or len(values) > MAX_LOOP:
+            values = [hole(*(t for w in values for t in w.taints))]
+        out = EMPTY
+        for value in values:
+            self.variables[name] = Word(value.text, value.glob, True, value.taints)
+            out = out.then(self.statement(node.child_by_field_name("body"), stdin))
+        return out
+
+    def _case(self, node: Any, stdin: Flow) -> Flow:
+        out = EMPTY
+        for item in node.named_children:
+            if item.type != "case_item":
+                self.scan(item)
+                continue
+            patterns = {child.id for child in item.children_by_field_name("value")}
+            for child in item.named_children:
+                if child.id in patterns:
+                    self.scan(child)
+                else:
+                    out = out.then(self.statement(child, stdin))
+        return out
+
+    def _declare(self, node: Any) -> Flow:
+        if node.type == "variable_assignment":
+            self._assign(node, exported=False)
+            return EMPTY
+        word = node.children[0].type if node.type == "declaration_command" else ""
+        for child in node.named_children:
+            if child.type == "variable_assignment":
+                self._assign(child, exported=word == "export")
+            elif child.type == "variable_name":
+                continue
+            elif text_of(child).startswith("-") and "n" in text_of(child) and word in ("declare", "local", "typeset"):
+                self.call.opaque("indirection")
+            else:
+                self._declared_word(child, word)
+        return EMPTY
+
+    def _declared_word(self, child: Any, word: str) -> None:
+        for found in words_of(self, child):
+            name, equals, value = found.text.partition("=")
+            if equals:
+                self.set(name, found.part(value), word == "export")
+
+    def _assign(self, node: Any, exported: bool) -> tuple[str, Word]:
+        name, value = node.child_by_field_name("name"), node.child_by_field_name("value")
+        if name.type == "subscript":
+            self.scan(name)
+        plain = text_of(name).partition("[")[0]
+        word = word_of(self, value) if value is not None else Word("", quoted=True)
+        if any(text_of(c) == "+=" for c in node.children):
+            before = self.variables.get(plain, Word(""))
+            word = Word(before.text + word.text, word.glob, word.quoted, before.taints | word.taints)
+        self.set(plain, Word(word.text, word.glob, False, word.taints), exported)
+        return plain, word
+
+    def set(self, name: str, value: Word, exported: bool = False) -> None:
+        """An assignment. Names that make later programs load or run something are themselves an action."""
+        self.variables[name] = value
+        commands.environment(self, name, value, exported)
+
+    def variable(self, name: str) -> Word:
+        found = self.variables.get(name)
+        if found is not None:
+            return found
+        if name.isdigit() and self.arguments is not None and 0 < int(name) <= len(self.arguments):
+            return self.arguments[int(name) - 1]
+        if name in ("@", "*") and self.arguments is not None:
+            return Word(" ".join(a.text for a in self.arguments), taints=frozenset(t for a in self.arguments for t in a.taints))
+        if name == "PWD":
+            return Word(self.cwd)
+        return Word(_TOLD[name]) if name in _TOLD else hole()
+
+    def inherited(self, name: str) -> bool:
+        return name in _TOLD or name == "PWD"
+
+    # ---- commands and their redirects
+
+    def _command(self, node: Any, redirects: list[Any], stdin: Flow) -> Flow:
+        argv: list[Word] = []
+        here = list(redirects)
+        assigned: list[tuple[str, Word]] = []
+        saved = dict(self.variables)
+        end, was_word = -1, False
+        for child in node.children:
+            if child.type == "variable_assignment":
+                assigned.append(self._assign(child, exported=True))
+            elif child.type in ("file_redirect", "herestring_redirect", "heredoc_redirect"):
+                here.append(child)
+            elif child.is_named:
+                found = self._argument(child)
+                if was_word and found and argv and self._continued(node, end, child.start_byte):
+                    argv[-1] = Word(argv[-1].text + found[0].text, found[0].glob, argv[-1].quoted, argv[-1].taints | found[0].taints)
+                    found = found[1:]
+                argv.extend(found)
+                end, was_word = child.end_byte, True
+        for redirect in here:
+            argv.extend(w for c in redirect.children_by_field_name("argument") for w in self._argument(c))
+        flow = self._with_redirects(here, stdin, lambda given: commands.run(self, argv, given) if argv else EMPTY)
+        if argv and argv[0].text not in ("export", "declare", "local", "readonly", "typeset", "exec", "eval"):
+            for name, _ in assigned:
+                self.variables.pop(name, None)
+                if name in saved:
+                    self.variables[name] = saved[name]
+        return flow
+
+    def _argument(self, child: Any) -> list[Word]:
+        inner = child.named_children[0] if child.type == "command_name" and child.named_children else child
+        return words_of(self, inner)
+
+    def _continued(self, node: Any, end: int, start: int) -> bool:
+        """A line continuation with no blank around it joins two words, though the grammar parts them."""
+        return start == end + 2 and node.text[end - node.start_byte : start - node.start_byte] == b"\\\n"
+
+    def _redirected(self, node: Any, stdin: Flow) -> Flow:
+        body = node.child_by_field_name("body")
+        redirects = [c for c in node.named_children if c.type.endswith("_redirect")]
+        if body is not None and body.type == "command":
+            flow = self._command(body, redirects, stdin)
+        else:
+            flow = self._with_redirects(redirects, stdin, lambda given: self.statement(body, given) if body is not None else EMPTY)
+        return flow
+
+    def _with_redirects(self, redirects: list[Any], stdin: Flow, run: Any) -> Flow:
+        outputs: list[tuple[Word, bool]] = []
+        tails: list[Any] = []
+        waiting = list(redirects)
+        if not waiting:
+            return run(stdin)  # type: ignore[no-any-return]
+        given = stdin
+        while waiting:
+            redirect = waiting.pop(0)
+            if redirect.type == "heredoc_redirect":
+                given = self._heredoc(redirect, waiting, tails)
+            elif redirect.type == "herestring_redirect":
+                word = word_of(self, redirect.named_children[-1]) if redirect.named_children else hole()
+                given = Flow(word.text + "\n" if word.known else None, word.taints)
+            elif redirect.type == "file_redirect":
+                given = self._file_redirect(redirect, given, outputs)
+        flow: Flow = run(given)
+        for word, append in outputs:
+            commands.redirect(self, word, flow, append)
+            flow = EMPTY
+        for tail in tails:
+            flow = self._pipeline(tail, flow) if tail.type == "pipeline" and tail.children[0].type in ("|", "|&") else self.statement(tail, stdin)
+        return flow
+
+    def _heredoc(self, node: Any, waiting: list[Any], tails: list[Any]) -> Flow:
+        given = EMPTY
+        quoted = any(c in text_of(s) for s in node.named_children if s.type == "heredoc_start" for c in "'\"\\")
+        for child in node.children:
+            if child.type == "heredoc_body":
+                word = Word(text_of(child)) if quoted else word_of(self, child)
+                given = Flow(word.text if word.known else None, word.taints)
+                if not word.known:
+                    given = Flow(word.text, word.taints | {"holes"})
+            elif child.type.endswith("_redirect"):
+                waiting.append(child)
+            elif child.type == "ERROR":
+                self.call.opaque("unparsed")
+            elif child.is_named and child.type not in ("heredoc_start", "heredoc_end", "file_descriptor"):
+                if node.field_name_for_child(node.children.index(child)) != "argument":
+                    tails.append(child)
+        return given
+
+    def _file_redirect(self, node: Any, given: Flow, outputs: list[tuple[Word, bool]]) -> Flow:
+        operator = next((c.type for c in node.children if not c.is_named), ">")
+        descriptor = next((text_of(c) for c in node.named_children if c.type == "file_descriptor"), "")
+        targets = [word_of(self, d) for d in node.children_by_field_name("destination")]
+        target = targets[0] if targets else hole()
+        if any(c.type == "ERROR" for c in node.children):
+            self.call.opaque("unparsed")
+        if operator.endswith("&-") or (operator in (">&", "<&") and (target.text.isdigit() or target.text == "-")):
+            known = self.descriptors.get(target.text)
+            if known is not None and operator == ">&":
+                outputs.append((known, True))
+            return given
+        if operator in ("<", "<>"):
+            return commands.input_from(self, target)
+        self.descriptors[descriptor] = target
+        outputs.append((target, operator in (">>", "&>>")))
+        return given
+
+    # ---- substitutions
+
+    def substitute(self, node: Any) -> Word:
+        """`$( … )` and backticks: what is inside runs; its output becomes the word."""
+        shell = self.child()
+        out = EMPTY
+        for child in node.named_children:
+            if child.type == "file_redirect":
+                out = out.then(shell._file_redirect(child, EMPTY, []))
+            else:
+                out = out.then(shell.statement(child))
+        if out.text is None:
+            return Word(HOLE, taints=out.taints)
+        return Word(out.text.rstrip("\n"), taints=out.taints)
+
+    def process_substitution(self, node: Any) -> Word:
+        shell = self.child()
+        out = EMPTY
+        if node.children[0].type == ">(":
+            self.call.consumers.append((shell, node))
+            return Word("/dev/fd/63", quoted=True, taints=frozenset({"into_command"}), flow=Flow(f"{len(self.call.consumers) - 1}"))
+        for child in node.named_children:
+            out = out.then(shell.statement(child))
+        return Word("/dev/fd/63", quoted=True, taints=out.taints, flow=out)
+
+    def scan(self, root: Any) -> None:
+        """Runs every substitution anywhere below a node that is otherwise only a value."""
+        waiting = [root]
+        while waiting:
+            node = waiting.pop()
+            if node.type == "command_substitution":
+                self.substitute(node)
+            elif node.type == "process_substitution":
+                self.process_substitution(node)
+            else:
+                waiting.extend(node.named_children)
+
+    def made(self, path: str) -> Made | None:
+        return self.call.made.get(path)

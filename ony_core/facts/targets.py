@@ -1,0 +1,38 @@
+"""Names that may leave the machine: of a declared kind, in that kind's pattern, not a secret, and known before the session.
+
+MUST: every other name leaves as "unlisted".
+"""
+
+from typing import TYPE_CHECKING
+
+from ony_core.facts.secrets import looks_secret
+from ony_core.facts.words import Word
+from ony_core.model import UNLISTED, Target
+from ony_core.taxonomy.tables import tables
+
+if TYPE_CHECKING:
+    from ony_core.facts.argv import Line
+    from ony_core.facts.call import Call
+
+
+def targets_of(call: "Call", line: "Line") -> tuple[Target, ...]:
+    """The targets that the program's table points at."""
+    found: list[Target] = []
+    for place, kind in line.program.targets.items():
+        word = _at(line, place)
+        if word is not None:
+            found.append(target(call, kind, word.text))
+    return tuple(dict.fromkeys(found))
+
+
+def target(call: "Call", kind: str, name: str) -> Target:
+    pattern = tables().targets.get(kind)
+    fits = pattern is not None and pattern.fullmatch(name) is not None
+    return Target(kind, name if fits and not looks_secret(name) and call.place.known(kind, name) else UNLISTED)
+
+
+def _at(line: "Line", place: str) -> Word | None:
+    if place.startswith("-"):
+        return line.value(place)
+    index = int(place.removeprefix("operand") or "1") - 1
+    return line.operands[index] if index < len(line.operands) else None

@@ -1,0 +1,125 @@
+"""What facts mean. Pure: the same facts always give the same actions, on the connector and on the server.
+
+MUST: treat any word, kind, trait, flag or target that no table knows as critical: facts come over a network.
+MUST: put nothing into a title but table words and targets whose name matches the pattern of their kind.
+MUST NOT: know of descriptions, annotations or any other hint of an agent; they do not exist here.
+"""
+
+from functools import lru_cache
+from typing import Any
+
+from ony_core.model import KINDS, RISKS, UNLISTED, Action, Assessment, Fact, Target, level
+from ony_core.taxonomy.tables import Rule, Tables, tables
+
+NOTHING = Action("read", "none", "Does nothing", "engine:nothing", "no part of the call runs anything")
+ODD = Action("unknown", "critical", "Something this taxonomy has no words for", "engine:odd", "what no table knows may do anything")
+MAX_FACTS = 512
+
+
+def assess(facts: tuple[Fact, ...]) -> Assessment:
+    """Every action of a call. Never raises: what cannot be understood is one critical action."""
+    if not isinstance(facts, tuple | list) or len(facts) > MAX_FACTS:
+        return Assessment((), (ODD,))
+    actions = tuple(dict.fromkeys(_meaning(fact) for fact in facts))
+    return Assessment(tuple(facts), actions or (NOTHING,))
+
+
+def _meaning(fact: Any) -> Action:
+    if not _well_formed(fact):
+        return ODD
+    return _judge(fact)
+
+
+@lru_cache(maxsize=16384)
+def _judge(fact: Fact) -> Action:
+    known = tables()
+    if not _in_vocabulary(fact, known):
+        return ODD
+    for rule in known.rules.get((fact.kind, fact.program)) or known.rules.get((fact.kind, ""), ()):
+        if matches(rule, fact):
+            return _action(rule, fact, known)
+    return _unknown(fact)
+
+
+def matches(rule: Rule, fact: Fact) -> bool:
+    """Whether every condition of the rule holds for the fact."""
+    flags, traits = set(fact.flags), set(fact.traits)
+    return bool(
+        (not rule.joined or _verb_fits(rule, fact))
+        and (not rule.flags or rule.flags & flags)
+        and rule.all_flags <= flags
+        and not rule.not_flags & flags
+        and rule.traits <= traits
+        and (not rule.any_traits or rule.any_traits & traits)
+        and not rule.not_traits & traits
+        and rule.args[0] <= fact.args <= rule.args[1]
+    )
+
+
+def _verb_fits(rule: Rule, fact: Fact) -> bool:
+    if " ".join(fact.verb) in rule.joined:
+        return True
+    program = tables().programs.get(fact.program)
+    if program is None or program.verbs != "last":
+        return False
+    return any(" ".join(fact.verb[start:]) in rule.joined for start in range(1, len(fact.verb)))
+
+
+def _well_formed(fact: Any) -> bool:
+    """Types only; a fact from the network may hold anything."""
+    if not isinstance(fact, Fact) or not isinstance(fact.program, str) or type(fact.args) is not int or fact.args < 0:
+        return False
+    lists = (fact.verb, fact.flags, fact.traits)
+    if not all(isinstance(part, tuple) and all(isinstance(word, str) for word in part) for part in lists):
+        return False
+    return isinstance(fact.targets, tuple) and all(
+        isinstance(t, Target) and isinstance(t.kind, str) and isinstance(t.name, str) for t in fact.targets
+    )
+
+
+def _in_vocabulary(fact: Fact, known: Tables) -> bool:
+    program = fact.program
+    return (
+        fact.kind in KINDS
+        and (program in ("", UNLISTED) or program in known.programs)
+        and known.verb_words.issuperset(fact.verb)
+        and (known.flags.get(program, frozenset()) | known.flags.get("", frozenset())).issuperset(fact.flags)
+        and known.traits.keys() >= set(fact.traits)
+        and all(_sound(target, known) for target in fact.targets)
+    )
+
+
+def _sound(target: Target, known: Tables) -> bool:
+    pattern = known.targets.get(target.kind)
+    return pattern is not None and (target.name == UNLISTED or pattern.fullmatch(target.name) is not None)
+
+
+def _action(rule: Rule, fact: Fact, known: Tables) -> Action:
+    risk, title = rule.risk, _title(rule.title, fact)
+    for step in known.words.get("raise", []):
+        if step["trait"] in fact.traits and level(risk) >= level(step["from"]):
+            risk = RISKS[min(level(risk) + 1, len(RISKS) - 1)]
+            title += step["says"]
+    return Action(rule.key, risk, title, f"{rule.family}:{rule.key}", rule.why)
+
+
+def _title(template: str, fact: Fact) -> str:
+    """The template with {program}, {verb} and {any target kind} filled in; a kind the fact does not name reads "an unlisted kind"."""
+    if "{" not in template:
+        return template
+    names = _Names({target.kind: target.name for target in fact.targets if target.name != UNLISTED})
+    names["program"] = fact.program or "a program"
+    names["verb"] = " ".join(word for word in fact.verb if word != UNLISTED) or "(no verb)"
+    return template.format_map(names)
+
+
+class _Names(dict[str, str]):
+    def __missing__(self, kind: str) -> str:
+        return f"an unlisted {kind}"
+
+
+def _unknown(fact: Fact) -> Action:
+    if fact.kind == "command" and fact.program not in ("", UNLISTED):
+        title = f"A use of {fact.program} that no rule knows"
+        return Action("unknown", "critical", title, "engine:unknown_use", "an unknown verb of a known program may do anything")
+    return Action("unknown", "critical", "A program or tool that no table knows", "engine:unknown", "an unknown program may do anything")

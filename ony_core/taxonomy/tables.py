@@ -1,0 +1,246 @@
+"""The taxonomy as data: loads the TOML families into programs, rules and the closed vocabulary.
+
+MUST: refuse a table with a key, risk or trait it does not know: a misspelt rule must never become a rule that never matches.
+MUST: stay plain data; nothing here looks at a call.
+
+Families are read in name order, rules in file order, and the first rule that matches a fact decides. `docs/taxonomy.md` is written from
+these tables; `reference.md` beside them explains the format to whoever extends them.
+"""
+
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+from fnmatch import translate
+from functools import cache
+from importlib import resources
+from re import Pattern, compile
+from typing import Any
+
+from ony_core.errors import OnyError
+from ony_core.model import KINDS, RISKS, UNLISTED
+
+PSEUDO = frozenset({UNLISTED, "project_code"})  # words of facts that no command line can name
+ROLES = ("read", "write", "modify", "delete", "move", "copy", "link", "text", "none", "url", "folder", "run", "script", "send")
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """How the words of one program are read. `operands`: what its operands are; `roles`: what the values of flags are."""
+
+    name: str
+    names: tuple[str, ...] = ()
+    verbs: str = "first"  # "first": leading operands; "last": the first operand that is an action word
+    values: frozenset[str] = frozenset()  # flags that take a value
+    verb_values: dict[str, frozenset[str]] = field(default_factory=dict)
+    spell: dict[str, str] = field(default_factory=dict)  # other spelling -> canonical flag; "verb -d" binds to a verb
+    single_dash: bool = False  # -long options, as in terraform
+    help: frozenset[str] = frozenset({"--help", "--version"})
+    operands: str = "read"
+    roles: dict[str, str] = field(default_factory=dict)
+    recursive: frozenset[str] = frozenset()
+    wraps: int = -1  # operands before the command it runs; -1: runs none
+    handler: str = ""
+    targets: dict[str, str] = field(default_factory=dict)  # flag, "operand" or "operand2" -> target kind
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One line of meaning. Every condition that is given must hold; `verbs` are whole verbs, words joined by blanks.
+
+    `*` as a word stands for any word that no table knows; in a program whose verb stands last, a verb also matches as the end of a longer one.
+    """
+
+    key: str
+    risk: str
+    title: str
+    family: str = ""
+    why: str = ""
+    kind: str = "command"
+    program: tuple[str, ...] = ()
+    verbs: tuple[str, ...] = ()
+    flags: frozenset[str] = frozenset()  # any of
+    all_flags: frozenset[str] = frozenset()
+    not_flags: frozenset[str] = frozenset()
+    traits: frozenset[str] = frozenset()  # all of
+    any_traits: frozenset[str] = frozenset()
+    not_traits: frozenset[str] = frozenset()
+    args: tuple[int, int] = (0, 1 << 30)
+    holds: tuple[str, ...] = ()
+    passes: tuple[str, ...] = ()
+    joined: frozenset[str] = frozenset()  # the verbs as facts have them: "*" alone is any word that no table knows
+
+
+@dataclass(frozen=True, slots=True)
+class Actions:
+    """How the verb of a "last" program is found."""
+
+    groups: frozenset[str]
+    actions: frozenset[str]
+    wild: tuple[tuple[str, Pattern[str]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """Everything the engine and the facts need, ready to look up."""
+
+    programs: dict[str, Program]
+    names: dict[str, str]  # every spelling of a program -> its canonical name
+    rules: dict[tuple[str, str], tuple[Rule, ...]]  # (kind, program or "") -> in order
+    verbs: dict[str, dict[str, Any]]  # program -> trie of verb words
+    actions: dict[str, Actions]
+    flags: dict[str, frozenset[str]]  # program -> flags that any rule asks about
+    traits: dict[str, str]  # trait -> words for a title
+    targets: dict[str, Pattern[str]]
+    words: dict[str, Any]  # every other list ("paths", "names", "environment", …) by table name
+    verb_words: frozenset[str]
+    all_rules: tuple[Rule, ...]
+
+
+@cache
+def tables() -> Tables:
+    """The tables shipped in this package; read once."""
+    return build(_documents())
+
+
+def build(documents: Iterable[tuple[str, dict[str, Any]]]) -> Tables:
+    programs: dict[str, Program] = {}
+    rules: list[Rule] = []
+    words: dict[str, Any] = {}
+    for family, document in documents:
+        for name, spec in document.pop("program", {}).items():
+            _insist(name not in programs, family, f"program {name} is described twice")
+            programs[name] = _program(family, name, spec)
+        for group in document.pop("programs", []):
+            for name in group.pop("program"):
+                _insist(name not in programs, family, f"program {name} is described twice")
+                programs[name] = _program(family, name, group)
+        rules.extend(_rule(family, spec) for spec in document.pop("rule", []))
+        for table, content in document.items():
+            _merge(words, table, content, family)
+    for rule in rules:
+        for name in rule.program:
+            programs.setdefault(name, Program(name))
+    return _index(programs, rules, words)
+
+
+def _documents() -> list[tuple[str, dict[str, Any]]]:
+    folder = resources.files("ony_core.taxonomy")
+    found = sorted((f for f in folder.iterdir() if f.name.endswith(".toml")), key=lambda f: f.name)
+    return [(f.name, tomllib.loads(f.read_text(encoding="utf-8"))) for f in found]
+
+
+def _merge(words: dict[str, Any], table: str, content: Any, family: str) -> None:
+    if isinstance(content, list):
+        words.setdefault(table, []).extend(content)
+        return
+    _insist(isinstance(content, dict), family, f"{table} must be a table or a list of tables")
+    here = words.setdefault(table, {})
+    for key, value in content.items():
+        if isinstance(value, list):
+            here.setdefault(key, []).extend(value)
+        else:
+            _insist(key not in here, family, f"{table}.{key} is set twice")
+            here[key] = value
+
+
+def _program(family: str, name: str, spec: dict[str, Any]) -> Program:
+    known = {f.name for f in fields(Program)} - {"name"}
+    _insist(set(spec) <= known, family, f"program {name}: unknown key {sorted(set(spec) - known)}")
+    _insist(spec.get("operands", "read") in ROLES, family, f"program {name}: unknown operand role")
+    _insist(set(spec.get("roles", {}).values()) <= set(ROLES), family, f"program {name}: unknown flag role")
+    made = dict(spec)
+    for key in ("values", "recursive", "help"):
+        if key in made:
+            made[key] = frozenset(made[key])
+    made["values"] = made.get("values", frozenset()) | made.get("roles", {}).keys() | {f for f in made.get("targets", {}) if f[0] == "-"}
+    made["verb_values"] = {verb: frozenset(flags) for verb, flags in made.get("verb_values", {}).items()}
+    made["names"] = tuple(made.get("names", ()))
+    return Program(name=name, **made)
+
+
+def _rule(family: str, spec: dict[str, Any]) -> Rule:
+    known = {f.name for f in fields(Rule)} - {"family", "joined"}
+    where = spec.get("title", spec.get("key", "?"))
+    _insist(set(spec) <= known, family, f"rule {where!r}: unknown key {sorted(set(spec) - known)}")
+    _insist({"key", "risk", "title"} <= set(spec), family, f"rule {where!r} needs key, risk and title")
+    _insist(spec["risk"] in RISKS, family, f"rule {where!r}: no such risk")
+    _insist(spec.get("kind", "command") in KINDS, family, f"rule {where!r}: no such kind")
+    made = dict(spec)
+    program = made.get("program", ())
+    made["program"] = (program,) if isinstance(program, str) else tuple(program)
+    for key in ("flags", "all_flags", "not_flags", "traits", "any_traits", "not_traits"):
+        made[key] = frozenset(made.get(key, ()))
+    for key in ("verbs", "holds", "passes"):
+        made[key] = tuple(made.get(key, ()))
+    made["args"] = tuple(made.get("args", (0, 1 << 30)))
+    joined = (" ".join(UNLISTED if word == "*" else word for word in verb.split()) for verb in made["verbs"])
+    return Rule(family=family, joined=frozenset(joined), **made)
+
+
+def _index(programs: dict[str, Program], rules: list[Rule], words: dict[str, Any]) -> Tables:
+    names = {spelling: p.name for p in programs.values() if p.name not in PSEUDO for spelling in (p.name, *p.names)}
+    traits = words.pop("traits", {})
+    by: dict[tuple[str, str], list[Rule]] = {}
+    verbs: dict[str, dict[str, Any]] = {}
+    flags: dict[str, set[str]] = {}
+    for number, rule in enumerate(rules):
+        asked = rule.traits | rule.any_traits | rule.not_traits
+        _insist(asked <= set(traits), rule.family, f"rule {rule.title!r}: unknown trait {sorted(asked - set(traits))}")
+        for name in rule.program or ("",):
+            by.setdefault((rule.kind, name), []).append((number, rule))  # type: ignore[arg-type]
+            flags.setdefault(name, set()).update(rule.flags | rule.all_flags | rule.not_flags)
+            for verb in rule.verbs:
+                _grow(verbs.setdefault(name, {}), verb.split())
+    general = by.get(("command", ""), [])
+    ordered = {
+        key: tuple(r for _, r in sorted(found + (general if key[0] == "command" and key[1] else []), key=lambda pair: pair[0]))  # type: ignore[misc]
+        for key, found in by.items()
+    }
+    actions = {name: _actions(verbs.get(name, {})) for name, p in programs.items() if p.verbs == "last"}
+    targets = {kind: compile(pattern) for kind, pattern in words.pop("targets", {}).items()}
+    return Tables(
+        programs,
+        names,
+        ordered,
+        verbs,
+        actions,
+        {n: frozenset(f) for n, f in flags.items()},
+        traits,
+        targets,
+        words,
+        frozenset(_all_words(verbs)) | {UNLISTED} | set(words.get("sql", {}).get("verbs", ())) | set(words.get("mcp", {}).get("reads", ())),
+        tuple(rules),
+    )
+
+
+def _grow(trie: dict[str, Any], path: list[str]) -> None:
+    for word in path:
+        trie = trie.setdefault(UNLISTED if word == "*" else word, {})
+
+
+def _all_words(verbs: dict[str, dict[str, Any]]) -> set[str]:
+    found: set[str] = set()
+    waiting = list(verbs.values())
+    while waiting:
+        trie = waiting.pop()
+        found.update(trie)
+        waiting.extend(trie.values())
+    return found
+
+
+def _actions(trie: dict[str, Any]) -> Actions:
+    """Words of a program whose verb stands last: groups (something may follow), actions, and wildcard actions with their patterns."""
+    groups: set[str] = set()
+    actions: set[str] = set()
+    waiting = [trie]
+    while waiting:
+        for word, below in waiting.pop().items():
+            (groups if below else actions).add(word)
+            waiting.append(below)
+    wild = sorted(w for w in actions if "*" in w)
+    return Actions(frozenset(groups - {UNLISTED}), frozenset(actions - set(wild) - {UNLISTED}), tuple((w, compile(translate(w))) for w in wild))
+
+
+def _insist(fine: bool, family: str, what: str) -> None:
+    if not fine:
+        raise OnyError(f"taxonomy {family}: {what}", "mend the table; see the format page")

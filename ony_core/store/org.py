@@ -1,7 +1,8 @@
 """The only door to an organisation's rows: every statement here is bound to one org_id, and a foreign id finds nothing.
 
-MUST: name org_id in every WHERE and every INSERT. MUST: let a handoff change state through `step` alone, which asks states.py, compares the
-version, and writes the audit row of the change in the same transaction.
+MUST: name org_id in every WHERE and every INSERT, and insert no row that names a user, device, connector or request of another.
+MUST: let a handoff change state through `step` alone, which asks states.py, compares the version, and writes the audit row of the
+change in the same transaction.
 """
 
 import sqlite3
@@ -49,6 +50,7 @@ class Org:
 
     def keep_head(self, connector_id: str, size: int, root: bytes) -> None:
         """The newest head a connector has shown; an older one changes nothing."""
+        _mine(self.connector(connector_id))
         self._db.execute(
             "INSERT INTO head (org_id, connector_id, size, root, seen_at) VALUES (?, ?, ?, ?, ?) ON CONFLICT (connector_id) DO UPDATE"
             " SET size = excluded.size, root = excluded.root, seen_at = excluded.seen_at"
@@ -80,6 +82,7 @@ class Org:
         return _one(rows.Totp, self._db.execute(_TOTP, (self.id, user_id, purpose)))
 
     def add_totp(self, user_id: str, purpose: str, secret_sealed: bytes) -> None:
+        _mine(self.user(user_id))
         self._db.execute(
             "INSERT INTO totp (user_id, org_id, purpose, secret_sealed) VALUES (?, ?, ?, ?)", (user_id, self.id, purpose, secret_sealed)
         )
@@ -100,6 +103,7 @@ class Org:
         return (found[0], found[1] or 0) if found else (0, 0)
 
     def set_code_failures(self, user_id: str, channel: str, in_a_row: int, closed_until: int | None) -> None:
+        _mine(self.user(user_id))
         self._db.execute(
             "INSERT INTO code_failure (user_id, org_id, channel, in_a_row, closed_until) VALUES (?, ?, ?, ?, ?)"
             " ON CONFLICT (user_id, channel)"
@@ -118,8 +122,7 @@ class Org:
         return [rows.Device(*row) for row in found]
 
     def add_device(self, device: rows.Device) -> None:
-        if device.org_id != self.id:
-            raise Refused("wrong_org")
+        _mine(self.user(device.user_id) if device.org_id == self.id else None)
         self._db.execute(
             "INSERT INTO device (id, org_id, user_id, kind, label, address_sealed, decision_key_sealed, state, active_from, created_at)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -144,6 +147,7 @@ class Org:
         return [rows.Connector(*row) for row in self._db.execute(_CONNECTOR + " ORDER BY created_at, id", (self.id,))]
 
     def add_connector(self, connector_id: str, user_id: str, name: str, token_digest: bytes, version: str) -> None:
+        _mine(self.user(user_id))
         self._db.execute(
             "INSERT INTO connector (id, org_id, user_id, name, token_digest, state, created_at, version)"
             " VALUES (?, ?, ?, ?, ?, 'active', ?, ?)",
@@ -160,6 +164,7 @@ class Org:
         return done.rowcount == 1
 
     def add_enroll_code(self, digest: bytes, user_id: str, expires_at: int) -> None:
+        _mine(self.user(user_id))
         self._db.execute(
             "INSERT INTO enroll_code (digest, org_id, user_id, expires_at) VALUES (?, ?, ?, ?)", (digest, self.id, user_id, expires_at)
         )
@@ -187,6 +192,7 @@ class Org:
         return [rows.Mode(*row) for row in found]
 
     def set_mode(self, mode: rows.Mode) -> None:
+        _mine(self.connector(mode.connector_id))
         self._db.execute(
             "INSERT INTO session_mode (org_id, connector_id, session, mode, until, eased_until) VALUES (?, ?, ?, ?, ?, ?)"
             " ON CONFLICT (connector_id, session) DO UPDATE SET mode = excluded.mode, until = excluded.until,"
@@ -195,6 +201,7 @@ class Org:
         )
 
     def pause(self, connector_id: str, session: str, until: int, reason: str) -> None:
+        _mine(self.connector(connector_id))
         self._db.execute(
             "INSERT INTO pause (org_id, connector_id, session, until, reason) VALUES (?, ?, ?, ?, ?) ON CONFLICT (connector_id, session)"
             " DO UPDATE SET until = excluded.until, reason = excluded.reason WHERE pause.org_id = excluded.org_id",
@@ -210,6 +217,7 @@ class Org:
         return int(found[0]) if found else 0
 
     def count_passes(self, connector_id: str, session: str, hour: int, family: str, passes: int) -> None:
+        _mine(self.connector(connector_id))
         self._db.execute(
             "INSERT INTO pass_count (org_id, connector_id, session, hour, family, passes) VALUES (?, ?, ?, ?, ?, ?)"
             " ON CONFLICT (connector_id, session, hour, family) DO UPDATE SET passes = pass_count.passes + excluded.passes"
@@ -232,8 +240,7 @@ class Org:
 
     def add_handoff(self, handoff: rows.Handoff) -> None:
         """A new pending handoff and its audit row. Refused("id_reused") where the id is taken, by whomever."""
-        if handoff.org_id != self.id or self.connector(handoff.connector_id) is None:
-            raise Refused("wrong_org")
+        _mine(self.connector(handoff.connector_id) if handoff.org_id == self.id else None)
         done = self._db.execute(
             "INSERT INTO handoff (id, org_id, connector_id, session, agent, tool, mode, project, facts, facts_digest, request_digest,"
             " body_digest, action, actions, risk, title, titles, word, state, reason, created_at, deadline_at, head_size, head_root)"
@@ -277,6 +284,8 @@ class Org:
         self, handoff: rows.Handoff, device_id: str, decision: str, envelope: dict[str, str], issued: int, expires: int
     ) -> None:
         """The verdict and the audit row that holds its digest."""
+        _mine(self.handoff(handoff.id))
+        _mine(self.device(device_id))
         digest = canon.sha256(envelope["payload"].encode("ascii"))
         seq = self.audit(
             "verdict",
@@ -308,8 +317,8 @@ class Org:
 
     def add_call(self, nonce_digest: bytes, request_id: str, device_id: str, provider: str) -> None:
         """One leg. Only the nonce's SHA-256 is kept: the nonce itself stands in the URLs given to the provider."""
-        if self.handoff(request_id) is None or self.device(device_id) is None:
-            raise Refused("wrong_org")
+        _mine(self.handoff(request_id))
+        _mine(self.device(device_id))
         self._db.execute(
             "INSERT INTO call (nonce_digest, org_id, request_id, device_id, provider, step, created_at)"
             " VALUES (?, ?, ?, ?, ?, 'created', ?)",
@@ -332,3 +341,9 @@ class Org:
 def _one(kind: type[Row], found: sqlite3.Cursor) -> Row | None:
     row = found.fetchone()
     return None if row is None else kind(*row)
+
+
+def _mine(row: Any) -> None:
+    """What a new row names was found among this organisation's own."""
+    if row is None:
+        raise Refused("wrong_org")

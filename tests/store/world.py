@@ -51,8 +51,8 @@ def add_org(store: Store, folder: Path, n: int) -> SimpleNamespace:
     """One of everything an organisation can own; ids end in n. What is returned is named as the parameters of Org's methods are."""
     mine = SimpleNamespace(
         org_id=an_id("org", n), user_id=an_id("usr", n), device_id=an_id("dev", n), connector_id=an_id("con", n),
-        request_id=an_id("req", n), session=an_id("sess", n), email=f"owner{n}@example.com", token_digest=bytes([n]) * 32, code_digest=bytes([n + 100]) * 32,
-        nonce_digest=bytes([n + 50]) * 32,
+        request_id=an_id("req", n), session=an_id("sess", n), email=f"owner{n}@example.com",
+        token_digest=bytes([n]) * 32, code_digest=bytes([n + 100]) * 32, nonce_digest=bytes([n + 50]) * 32,
     )  # fmt: skip
     auditkey.create_key(folder / "audit.key", mine.org_id)
     store.write_now(lambda tx: _fill(tx.add_org(mine.org_id, f"Org {n}"), mine))
@@ -68,7 +68,8 @@ def a_handoff(mine: SimpleNamespace, request_id: str = "") -> rows.Handoff:
     return rows.Handoff(
         id=request_id or mine.request_id, org_id=mine.org_id, connector_id=mine.connector_id, session=mine.session, agent="claude-code",
         tool="Bash", mode="on", project="prod-api", facts=facts, facts_digest="sha256:" + "1" * 64,
-        request_digest="hmac-sha256:" + "2" * 64, body_digest="sha256:" + "3" * 64, action="deploy.production", actions_json='["deploy.production"]', risk="critical", title="Deploy",
+        request_digest="hmac-sha256:" + "2" * 64, body_digest="sha256:" + "3" * 64, action="deploy.production",
+        actions_json='["deploy.production"]', risk="critical", title="Deploy",
         titles_json='["Deploy"]', word="42", state="pending", version=1, reason="", created_at=NOON, deadline_at=NOON + 300,
         decided_at=None, decided_by=None, head_size=0, head_root=None,
     )  # fmt: skip

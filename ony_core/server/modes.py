@@ -1,7 +1,9 @@
 """Modes of agent sessions: kept and signed here, so that no file on the agent's machine can step down.
 
 Order away > here > on > off. MUST: ask the owner's code for every step down, for a session or as a default, and let it end by itself
-after at most 60 minutes. MUST: give a session without a mode of its own the connector's default, and without that `on`.
+after at most 60 minutes. A step down has many guises: every `off`, also one more of it, and a strict mode cut short.
+MUST: let a stricter default reach the sessions that stood lower, or an agent could prepare one for itself.
+MUST: give a session without a mode of its own the connector's default, and without that `on`.
 """
 
 from typing import Any
@@ -16,6 +18,7 @@ from ony_core.store.org import Org
 
 DOWN_MINUTES = 60  # the longest a step down lasts
 HERE_MINUTES = 12 * 60
+_FOREVER = 1 << 62
 
 
 def current(org: Org, connector_id: str, session: str) -> str:
@@ -25,14 +28,18 @@ def current(org: Org, connector_id: str, session: str) -> str:
 
 def change(org: Org, keyring: Keyring, connector: rows.Connector, wish: dict[str, Any], clock: Clock) -> dict[str, str] | str:
     """The signed mode, or why not: code_needed | wrong_code | closed. wish: session, mode, minutes, code; their shape is checked."""
-    down = MODES.index(wish["mode"]) < MODES.index(current(org, connector.id, wish["session"]))
+    until = _until(wish["mode"], wish["minutes"], clock.wall())
+    down = _down(org, connector.id, wish["session"], wish["mode"], until)
     if down and not wish["code"]:
         return "code_needed"
     if down:
         result = codes.check(org, keyring, connector.user_id, "mode", wish["code"], clock)
         if result != codes.RIGHT:
             return result
-    until = _until(wish["mode"], wish["minutes"], down, clock.wall())
+    if down:
+        until = min(until or _FOREVER, clock.wall() + 60 * DOWN_MINUTES)
+    if wish["session"] == "":
+        org.drop_modes(connector.id, MODES[: _rank(wish["mode"])])
     org.set_mode(rows.Mode(connector.id, wish["session"], wish["mode"], until, 0))
     org.bump_policy()
     org.audit("mode", connector_id=connector.id, session=wish["session"], mode=wish["mode"], until=rfc3339(until) if until else None)
@@ -47,11 +54,22 @@ def wire(mode: rows.Mode) -> dict[str, Any]:
     return {"session": mode.session, "mode": mode.mode, **times}
 
 
-def _until(mode: str, minutes: int | None, down: bool, now: int) -> int:
+def _down(org: Org, connector_id: str, session: str, mode: str, until: int) -> bool:
+    """Whether this is laxer than what stands, now or from when it ends."""
+    own, standing = org.mode(connector_id, session), current(org, connector_id, session)
+    shortened = own is not None and _rank(own.mode) > _rank("on") and (until or _FOREVER) < (own.until or _FOREVER)
+    return mode == "off" or _rank(mode) < _rank(standing) or shortened
+
+
+def _rank(mode: str) -> int:
+    return MODES.index(mode)
+
+
+def _until(mode: str, minutes: int | None, now: int) -> int:
     """UTC seconds, 0 = stays."""
     if minutes is not None and minutes < 1:
         raise Refused("bad_minutes")
-    if down or mode == "off":
+    if mode == "off":
         return now + 60 * min(minutes or DOWN_MINUTES, DOWN_MINUTES)
     if mode == "here":
         return now + 60 * min(minutes or DOWN_MINUTES, HERE_MINUTES)

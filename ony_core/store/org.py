@@ -200,6 +200,13 @@ class Org:
             (self.id, mode.connector_id, mode.session, mode.mode, mode.until, mode.eased_until),
         )
 
+    def drop_modes(self, connector_id: str, which: tuple[str, ...]) -> None:
+        """Sessions that stand in one of these modes follow the connector's default again."""
+        self._db.executemany(
+            "DELETE FROM session_mode WHERE org_id = ? AND connector_id = ? AND session <> '' AND mode = ?",
+            [(self.id, connector_id, mode) for mode in which],
+        )
+
     def pause(self, connector_id: str, session: str, until: int, reason: str) -> None:
         _mine(self.connector(connector_id))
         self._db.execute(

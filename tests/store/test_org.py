@@ -37,6 +37,7 @@ FOREIGN = {
     "modes": lambda org, theirs: org.modes(theirs.connector_id),
     "set_mode": lambda org, theirs: org.set_mode(rows.Mode(theirs.connector_id, theirs.session, "off", NOON + 9999, 0)),
     "set_mode, a new session": lambda org, theirs: org.set_mode(rows.Mode(theirs.connector_id, an_id("sess", 77), "off", NOON + 9999, 0)),
+    "drop_modes": lambda org, theirs: org.drop_modes(theirs.connector_id, ("away",)),
     "pause": lambda org, theirs: org.pause(theirs.connector_id, theirs.session, NOON, "mine"),
     "pause, a new session": lambda org, theirs: org.pause(theirs.connector_id, an_id("sess", 77), NOON + 999, "mine"),
     "paused_until": lambda org, theirs: org.paused_until(theirs.connector_id, theirs.session),

@@ -11,7 +11,7 @@ import re
 import stat
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import Field, dataclass, field, fields, replace
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -145,10 +145,10 @@ def load(file: str | None, environ: Mapping[str, str], flags: Mapping[str, str])
     return config
 
 
-def data_folder(config: Config) -> Path:
-    """The data folder: the one that was named, else the first of FOLDERS that holds a database, else the first."""
-    if config.server.data:
-        return Path(config.server.data)
+def data_folder(named: str) -> Path:
+    """The data folder that was named, else the first of FOLDERS that holds a database, else the first."""
+    if named:
+        return Path(named)
     return next((Path(name) for name in FOLDERS if (Path(name) / "ony.db").is_file()), Path(FOLDERS[0]))
 
 
@@ -178,11 +178,6 @@ def shown(config: Config) -> list[dict[str, Any]]:
         value = ("********" if value else "") if row.metadata["secret"] else list(value) if isinstance(value, tuple) else value
         rows.append({"name": name, "value": value, "from": config.origin[name], "doc": row.metadata["doc"]})
     return rows
-
-
-def with_data(config: Config, folder: Path) -> Config:
-    """The same settings, with the data folder that was found."""
-    return replace(config, server=replace(config.server, data=str(folder)))
 
 
 # ---------------------------------------------------------------- sources

@@ -274,7 +274,8 @@ class Connection:
         work = asyncio.create_task(self._listener.handle(self, request))
         watch = asyncio.create_task(self._gone())
         try:
-            await asyncio.wait({work, watch, self._listener.stopping}, return_when=asyncio.FIRST_COMPLETED)
+            awaited: set[asyncio.Future[Any]] = {work, watch, self._listener.stopping}
+            await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
             left = watch.done()
             if not work.done() and request.method == "GET":
                 return None if left else _later("the server is stopping")

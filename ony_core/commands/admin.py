@@ -1,0 +1,189 @@
+"""`ony admin`: set up and look after a server. `init` makes one in an empty folder; everything else asks the running server over the socket
+in its data folder, so that nobody ever opens the database beside it.
+
+MUST NOT take a password from the command line, where others can read it.
+"""
+
+import argparse
+import getpass
+import http.client
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+from ony_core import canon, config
+from ony_core.clock import SystemClock
+from ony_core.errors import EXIT_OK, Malformed, OnyError, UsageError
+from ony_core.server import admin, app
+
+HELP = "set up and look after a server: organisation, phones, enrolment codes, devices"
+EXAMPLE = """ony admin init --data /var/lib/ony --org "Example" --email you@example.com
+ony admin phone --data /var/lib/ony --email you@example.com --number +15550100123 --verified
+ony admin enroll-code --data /var/lib/ony
+ony admin device revoke dev_0f3a… --data /var/lib/ony"""
+
+TIMEOUT_S = 30
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    init = _verb(verbs, "init", "make a server in an empty folder: first organisation and administrator", _init)
+    init.add_argument("--org", required=True, metavar="NAME", help="the organisation's name")
+    init.add_argument("--email", required=True, help="the first administrator")
+    init.add_argument("--password-stdin", action="store_true", help="read the password from standard input")
+    phone = _verb(verbs, "phone", "enrol a phone that may decide", _phone)
+    phone.add_argument("--email", required=True, help="whose phone it is")
+    phone.add_argument("--number", required=True, help="like +15550100123")
+    phone.add_argument("--verified", action="store_true", help="you have made sure that the number is theirs")
+    code = _verb(verbs, "enroll-code", "a one-time code for `ony enroll`", _enroll_code)
+    code.add_argument("--email", default="", help="whose connector it will be (default: the only user)")
+    _verb(verbs, "status", "what waits, and whether the server can write", _status)
+    _listing(verbs, "device", "the phones that may decide", _devices)
+    _listing(verbs, "connector", "the machines that ask", _connectors)
+
+
+def run(args: argparse.Namespace) -> int:
+    args.folder = config.data_folder(args.data or os.environ.get("ONY_SERVER_DATA", ""))
+    args.act(args)
+    return EXIT_OK
+
+
+def _verb(verbs: Any, word: str, text: str, act: Any) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = verbs.add_parser(word, help=text, description=text)
+    parser.add_argument("--data", metavar="DIR", help=f"the server's data folder (default: {' or '.join(config.FOLDERS)})")
+    parser.add_argument("--json", action="store_true", help="machine-readable")
+    parser.set_defaults(act=act)
+    return parser
+
+
+def _listing(verbs: Any, word: str, text: str, act: Any) -> None:
+    below = verbs.add_parser(word, help=text, description=text).add_subparsers(dest="what", required=True, metavar="list|revoke")
+    _verb(below, "list", f"list {text}", act)
+    _verb(below, "revoke", f"take one out of {text}, at once", _revoke).add_argument("id", help="as `list` shows it")
+
+
+# ---------------------------------------------------------------- the verbs
+
+
+def _init(args: argparse.Namespace) -> None:
+    made = admin.initialise(args.folder, args.org, args.email, _password(args), SystemClock())
+    if args.json:
+        return print(json.dumps(made))
+    print(f"A server for {args.org} stands in {args.folder}; its administrator is {args.email}.")
+    print(f"\nVerification key of the audit log, shown this once; keep it on another machine:\n\n  {made['verification_key']}\n")
+    return print(f"Next: `ony serve --data {args.folder}`, then `ony admin phone`.")
+
+
+def _password(args: argparse.Namespace) -> str:
+    if args.password_stdin:
+        return sys.stdin.readline().rstrip("\r\n")
+    if not sys.stdin.isatty():
+        raise UsageError("there is no terminal to ask for a password", "pass it on standard input with --password-stdin")
+    password = getpass.getpass("Password for the administrator (at least 12 characters): ")
+    if getpass.getpass("Again: ") != password:
+        raise UsageError("the two passwords differ", "try again")
+    return password
+
+
+def _phone(args: argparse.Namespace) -> None:
+    made = ask(args.folder, "POST", "/admin/phone", {"email": args.email, "number": args.number, "verified": args.verified})
+    if args.json:
+        return print(json.dumps(made))
+    print(f"Phone {args.number} is enrolled as {made['device_id']}.")
+    if made["totp_secret"] is None:
+        return print("This user has an approval secret already; the same authenticator entry serves every phone.")
+    print("\nAdd this to an authenticator app on the phone; it is shown this once:\n")
+    print(f"  secret  {made['totp_secret']}\n  {made['otpauth_uri']}\n")
+    if sys.stdout.isatty():
+        import segno
+
+        segno.make(made["otpauth_uri"]).terminal(compact=True)
+    return print("Next: `ony admin enroll-code`, then `ony enroll` on the agent's machine.")
+
+
+def _enroll_code(args: argparse.Namespace) -> None:
+    made = ask(args.folder, "POST", "/admin/enroll-code", {"email": args.email})
+    if args.json:
+        return print(json.dumps(made))
+    return print(f"{made['code']}\n\nGood for one `ony enroll`, until {made['expires_at']}.")
+
+
+def _status(args: argparse.Namespace) -> None:
+    said = ask(args.folder, "GET", "/admin/status")
+    if args.json:
+        return print(json.dumps(said))
+    writes = f"Writes are refused: {said['latched']}." if said["latched"] else "The database can be written."
+    return print(f"{said['waiting']} waiting. {writes}")
+
+
+def _devices(args: argparse.Namespace) -> None:
+    rows = ask(args.folder, "GET", "/admin/devices")["devices"]
+    names = ("device_id", "user_id", "kind", "label", "state", "created_at")
+    _table(args, rows, names, "No phone is enrolled: `ony admin phone` adds one.")
+
+
+def _connectors(args: argparse.Namespace) -> None:
+    rows = ask(args.folder, "GET", "/admin/connectors")["connectors"]
+    names = ("connector_id", "user_id", "name", "state", "seen_at")
+    _table(args, rows, names, "No machine is enrolled: `ony admin enroll-code` begins it.")
+
+
+def _revoke(args: argparse.Namespace) -> None:
+    if not args.id.replace("_", "").isalnum() or not args.id.isascii():
+        raise UsageError(f"that is not the id of a {args.verb}", f"`ony admin {args.verb} list` shows them")
+    said = ask(args.folder, "POST", f"/admin/{args.verb}s/{args.id}/revoke", {})
+    print(json.dumps(said) if args.json else f"Revoked: {said['revoked']}.")
+
+
+def _table(args: argparse.Namespace, rows: list[dict[str, Any]], names: tuple[str, ...], empty: str) -> None:
+    if args.json:
+        return print(json.dumps(rows))
+    if not rows:
+        return print(empty)
+    texts = [names, *([str(row[name] or "-") for name in names] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+    for line in texts:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    return None
+
+
+# ---------------------------------------------------------------- the socket
+
+
+class Local(http.client.HTTPConnection):
+    """HTTP over the server's own socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=TIMEOUT_S)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(TIMEOUT_S)
+        self.sock.connect(str(self._path))
+
+
+def ask(folder: Path, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    """One question to the running server. OnyError where there is none, or it says no."""
+    link = Local(folder / app.SOCKET)
+    data = None if body is None else canon.dumps(body)
+    try:
+        link.request(method, path, data, {"Content-Type": "application/json"} if data else {})
+        response = link.getresponse()
+        status, said = response.status, canon.loads(response.read())
+    except PermissionError:
+        raise OnyError(f"the server in {folder} belongs to another user", "run this as that user") from None
+    except (FileNotFoundError, ConnectionRefusedError):
+        raise OnyError(f"no server runs on {folder}", f"start it: `ony serve --data {folder}`") from None
+    except (OSError, http.client.HTTPException, Malformed) as error:
+        raise OnyError(f"the server in {folder} gave no usable answer ({type(error).__name__})", "look at its log") from None
+    finally:
+        link.close()
+    if not isinstance(said, dict):
+        raise OnyError(f"the server in {folder} gave no usable answer", "look at its log")
+    if not 200 <= status < 300:
+        raise OnyError(str(said["error"]["message"]), str(said["error"]["hint"]))
+    return said

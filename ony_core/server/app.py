@@ -1,0 +1,139 @@
+"""A running server: everything opened in order, closed in the opposite order, whatever fails in between.
+
+MUST refuse a data folder that others can look into, and one that holds no server: `ony admin init` makes servers, nothing else does.
+MUST keep the administrator's routes on the local socket and everything else off it.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import stat
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from ony_core.clock import Clock
+from ony_core.config import Config, data_folder, host_and_port
+from ony_core.errors import OnyError
+from ony_core.server.admin import DATABASE, Admin, audit_log
+from ony_core.server.connectors import Connectors
+from ony_core.server.desk import Desk
+from ony_core.server.http import Limits, Listener
+from ony_core.server.keyring import Keyring
+from ony_core.server.routes import LOCAL, PUBLIC, Probes, Router
+from ony_core.server.telephone import Telephone
+from ony_core.store import Store
+
+SOCKET = "admin.sock"
+HSTS = ("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
+
+log = logging.getLogger("ony.server")
+
+
+class App:
+    """start, then stop; or run, which does both around a signal. port: what is really listened on, once started."""
+
+    def __init__(self, config: Config, clock: Clock, limits: Limits | None = None) -> None:
+        self._config, self._clock, self._limits = config, clock, limits
+        self.data = data_folder(config.server.data)
+        self.port = 0
+        self._ending = AsyncExitStack()
+
+    async def run(self, ready: Callable[["App"], None]) -> None:
+        """Serves until SIGTERM or SIGINT. ready: called once, when requests are answered."""
+        loop, asked = asyncio.get_running_loop(), asyncio.Event()
+        loop.set_exception_handler(_unforeseen)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, asked.set)
+        await self.start()
+        try:
+            ready(self)
+            await asked.wait()
+        finally:
+            await self.stop()
+
+    async def start(self) -> None:
+        """OnyError where something is missing or in the way; then nothing is left open."""
+        try:
+            await self._start()
+        except BaseException:
+            await self._ending.aclose()
+            raise
+
+    async def stop(self) -> None:
+        """Finishes what runs, for a few seconds, then closes everything."""
+        await self._ending.aclose()
+
+    async def _start(self) -> None:
+        _require_folder(self.data)
+        store = Store.open(self.data / DATABASE, self._clock)
+        self._ending.callback(store.close)
+        keyring = Keyring.open(self.data, store)
+        store.attach(audit_log(self.data, store, keyring, self._clock))
+        desk = Desk(store, keyring, self._config, self._clock)
+        telephone = self._telephone(store, desk, keyring)
+        desk.resume()
+        self._ending.push_async_callback(_cancelled, asyncio.create_task(desk.sweep()))
+        await self._listen(store, {
+            "probes": Probes(store, voice=telephone is not None),
+            "connectors": Connectors(store, keyring, desk, self._config, self._clock),
+            "telephone": telephone,
+            "admin": Admin(store, keyring, self._config, self._clock),
+        })  # fmt: skip
+
+    def _telephone(self, store: Store, desk: Desk, keyring: Keyring) -> Telephone | None:
+        if not self._config.voice.provider:
+            log.warning("no voice provider is set, so every held call will be denied: docs/signalwire.md")
+            return None
+        telephone = Telephone(self._config.voice, store, desk, keyring, self._clock, public_url=self._config.server.public_url)
+        self._ending.push_async_callback(telephone.close)
+        desk.channels.append(telephone)
+        return telephone
+
+    async def _listen(self, store: Store, parts: dict[str, Any]) -> None:
+        server = self._config.server
+        local = Listener(Router(store, parts, LOCAL).answer, None, limits=self._limits)
+        self._ending.push_async_callback(local.stop)
+        await local.start_unix(self.data / SOCKET)
+        router = Router(store, parts, PUBLIC)
+        public = Listener(
+            router.answer, hosts(self._config), trusted=router.trusted, limits=self._limits, proxies=server.trusted_proxies,
+            headers=(HSTS,) if server.public_url.startswith("https://") else (),
+        )  # fmt: skip
+        self._ending.push_async_callback(public.stop)
+        self.port = await public.start_tcp(*host_and_port(server.listen))
+
+
+def hosts(config: Config) -> frozenset[str]:
+    """The names a request may be addressed to: where we listen, where the world finds us, and this machine's own."""
+    listening, public = host_and_port(config.server.listen)[0], urlsplit(config.server.public_url).hostname or "localhost"
+    return frozenset(f"[{name}]" if ":" in name else name.lower() for name in (listening, public, "localhost", "127.0.0.1", "::1"))
+
+
+def _require_folder(data: Path) -> None:
+    try:
+        about = os.stat(data)
+    except OSError as error:
+        raise OnyError(f"the data folder {data} cannot be opened ({error.strerror})", f"run `ony admin init --data {data}` first") from None
+    if not (data / DATABASE).is_file():
+        raise OnyError(f"there is no server in {data}", f"run `ony admin init --data {data}` first")
+    if about.st_uid != os.geteuid():
+        raise OnyError(f"the data folder {data} belongs to another user", "run the server as that user")
+    if about.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise OnyError(f"others can look into the data folder {data}", f"run `chmod 700 {data}`")
+
+
+async def _cancelled(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+def _unforeseen(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """asyncio's own words would quote the exception, and with it perhaps a request."""
+    error = context.get("exception")
+    log.error("unexpected %s in the event loop", type(error).__name__ if error else "trouble")

@@ -132,11 +132,15 @@ class Hold:
             return self._release(row)
         if row["state"] == states.DENIED:
             return self._denied(row)
-        ended = _ENDED.get(row["state"], "the request has ended")
+        ended = _WHY.get(row["reason"]) or _ENDED.get(row["state"], "the request has ended")
         return self._deny(row["state"], f"{ended}, so the call is blocked. Do not retry by yourself")
 
     def _denied(self, row: dict[str, Any]) -> Decision:
-        """A no needs no proof. Who said it is named only where the signature says so."""
+        """A no needs no proof. Who said it is named only where the signature says so; a no of the server itself has no verdict."""
+        if row["verdict"] is None:
+            return self._deny(
+                "denied", f"{_WHY.get(row['reason'], 'the server denied it')}, so the call is blocked. Do not retry by yourself"
+            )
         try:
             checked = self._checked(row)
             label = self.gate.approvers()[checked.approver_device_id].label or "the owner"
@@ -219,6 +223,12 @@ _ENDED = {
     states.REVOKED: "the approval was taken back",
     states.UNUSED: "the approval has lapsed",
     states.USED: "the approval has been used already",
+}
+_WHY = {
+    "paused": "the owner has paused this session for a while",
+    "frozen": "this organisation is frozen",
+    "no_channel": "the server has no way to reach the owner",
+    "nobody_reached": "the owner could not be reached",
 }
 _ALARMS = frozenset(
     {"malformed", "missing_signature", "bad_signature", "bad_server_signature", "unpinned_approver", "revoked_device", "wrong_connector",

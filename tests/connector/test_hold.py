@@ -66,6 +66,24 @@ def test_a_request_that_ended_otherwise_is_a_deny(gate, server, project, state):
     assert "claim" not in server.heard
 
 
+REASONS = {
+    "paused": "paused this session",
+    "no_channel": "no way to reach",
+    "nobody_reached": "could not be reached",
+    "<script>": "the call is blocked",
+}
+
+
+@pytest.mark.parametrize("state", ["denied", "failed"])
+@pytest.mark.parametrize(("reason", "says"), REASONS.items())
+def test_a_no_of_the_server_itself_says_why_in_our_words(gate, server, project, state, reason, says):
+    server.decides = state
+    server.twist["row"] = lambda row: {**row, "reason": reason}
+    decision = held(gate, project)
+    assert decision.outcome == "deny" and says in decision.reason and "<" not in decision.reason
+    assert reasons(gate, server) == []
+
+
 def resealed(**changes: object):
     """A payload changed before it is signed with the real keys: what a confused or bribed server could send."""
     return {"text": lambda text: canon.dumps({**canon.loads(text.encode()), **changes}).decode()}

@@ -87,12 +87,14 @@ class _Walk:
 
     def __init__(self, log: Log, key: bytes, witnesses: list[Head]) -> None:
         self.log, self.key = log, key
-        self.report = Report(log.origin, checkpoint.key_id(key), log.first, last_good=log.first - 1)
+        self.report = Report(log.origin, checkpoint.key_id(key), log.first)
         self.mac_of = chain.row_macs(key, log.origin)
         self.next, self.previous = log.first, log.previous_mac
         self.tree = Frontier(log.first - 1, log.peaks)
         self.whole = True  # no row has failed yet
-        self.proven = False  # something verified under this key, so the key is this log's
+        self.good, self.odd = 0, 0  # last row before the first that failed; rows from there on
+        self.watch = 0  # the next row that needs more than its MAC checked
+        self.proven = False  # a checkpoint or later row verified under this key, so the key is this log's
         self.stranger = ""  # origin of a sealed checkpoint that speaks of another log
         self.claimed = ""  # key id of a checkpoint that this key did not seal
         self.ahead: checkpoint.Note | None = None  # a sealed checkpoint beyond the rows read so far
@@ -106,40 +108,49 @@ class _Walk:
 
     def run(self) -> Report:
         self._compare(self.next - 1)
+        self.watch = 0
         try:
             for item in self.log.items():
-                if isinstance(item, Promise):
-                    self._promise(item)
-                else:
+                if isinstance(item, tuple):
                     self._row(*item)
+                else:
+                    self._promise(item)
         except Broken as broken:
             self._found(broken.result, broken.seq, broken.what, **({} if broken.offset is None else {"offset": broken.offset}))
         self._close()
         return self.report
 
     def _row(self, seq: int, body: bytes, mac: bytes) -> None:
-        expected = self.mac_of(self.previous, seq, body) if 0 <= seq <= chain.MAX_SEQ else b""
-        holds = expected == mac and seq == self.next
-        self.report.rows += 1
-        if not self.whole:
-            self.report.later_good += holds
-        elif holds:
-            self._good_row(seq, body, mac)
+        """The whole cost of a long log is here, so the common case touches little: it is the next row, and its MAC holds."""
+        if self.whole and seq == self.next and self.mac_of(self.previous, seq, body) == mac:
+            self.tree.append(chain.leaf(seq, body, mac))
+            self.last_body = body
+            self.next, self.previous = seq + 1, mac
+            if seq >= self.watch:
+                self._watched(seq)
         else:
-            self.whole = False
-            self._bad_row(seq, body, mac, expected)
-        self.proven = self.proven or holds
-        self.report.first_time = self.report.first_time or _field(body, "at")
-        self.last_body, self.next, self.previous = body, seq + 1, mac
+            self._odd_row(seq, body, mac)
 
-    def _good_row(self, seq: int, body: bytes, mac: bytes) -> None:
-        self.tree.append(chain.leaf(seq, body, mac))
-        self.report.last_good = seq
-        if self.due and self.due[-1].size <= seq:
-            self._compare(seq)
+    def _watched(self, seq: int) -> None:
+        """The first row, a row that a head speaks of, or one that a checkpoint has run ahead of."""
+        self.report.first_time = self.report.first_time or _field(self.last_body, "at")
         if self.ahead:
             self._found("REORDERED", seq, f"the checkpoint at {self.ahead.size} rows stands before row {seq}")
             self.ahead = None
+        self._compare(seq)
+
+    def _odd_row(self, seq: int, body: bytes, mac: bytes) -> None:
+        """The first row that fails, and every row after it: those are only counted."""
+        expected = self.mac_of(self.previous, seq, body) if 0 <= seq <= chain.MAX_SEQ else b""
+        holds = expected == mac and seq == self.next
+        if self.whole:
+            self.whole = False
+            self.good = self.next - 1
+            self._bad_row(seq, body, mac, expected)
+        self.report.first_time = self.report.first_time or _field(body, "at")
+        self.report.later_good += holds
+        self.odd += 1
+        self.last_body, self.next, self.previous = body, seq + 1, mac
 
     def _bad_row(self, seq: int, body: bytes, mac: bytes, expected: bytes) -> None:
         if seq > self.next:
@@ -176,7 +187,7 @@ class _Walk:
         if note.after != before and (before is not None or note.after >= self.log.first):
             self._found("MISSING", note.after, f"the checkpoint at {note.after} rows is missing", last_missing=note.after)
         if note.size > last:
-            self.ahead = note
+            self.ahead, self.watch = note, 0
         elif note.size < last:
             self._found("REORDERED", note.size, f"the checkpoint at {note.size} rows stands after row {last}")
         elif (note.root, note.last) != (self.tree.root(), self.previous):
@@ -195,6 +206,7 @@ class _Walk:
                 self.report.agreeing = head if head in self.outside else self.report.agreeing
             elif self.report.disagreeing is None:
                 self._forked(head)
+        self.watch = self.due[-1].size if self.due else chain.MAX_SEQ
 
     def _forked(self, head: Head) -> None:
         self.report.disagreeing = head
@@ -206,6 +218,8 @@ class _Walk:
     def _close(self) -> None:
         """What only shows at the end: rows without a checkpoint, promises beyond the last row, a key that never fitted."""
         report, last = self.report, self.next - 1
+        report.last_good = self.good = last if self.whole else self.good
+        report.rows = self.good - self.log.first + 1 + self.odd
         report.last_time = _field(self.last_body, "at")
         if self.ahead:
             what = f"the log ends at row {last}; its own checkpoint of {rfc3339(self.ahead.at)} promises {self.ahead.size} rows"
@@ -229,7 +243,8 @@ class _Walk:
     def _judge_key(self) -> None:
         """A log in which nothing at all verifies was not edited: it belongs to another key, or to another log."""
         report = self.report
-        alien = not self.proven or (self.stranger and not report.last_good)
+        verified = report.last_good >= self.log.first or report.later_good
+        alien = not verified and (self.stranger or not self.proven)
         if report.findings and report.findings[0].result == "EDITED" and alien:
             what = f"nothing verifies under key {report.key_id}: this is another key or another log, not evidence of an edit"
             found = self.stranger or self.claimed

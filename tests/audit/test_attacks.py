@@ -147,6 +147,7 @@ def test_an_untouched_log_is_ok_with_a_head_outside_and_unanchored_without(world
     alone, witnessed = _both(world, medium, [world.head(8), world.head(23)])
     assert (alone.result, witnessed.result) == ("OK-UNANCHORED", "OK")
     assert (witnessed.rows, witnessed.checkpoints, witnessed.last_good, witnessed.agreeing.size) == (23, 9, 23, 23)
+    assert (witnessed.first_time, witnessed.last_time) == ("2026-06-30T14:22:08Z", "2026-06-30T14:22:38Z")
     assert (alone.exit_code(strict=False), alone.exit_code(strict=True), witnessed.exit_code(strict=True)) == (0, 3, 0)
 
 

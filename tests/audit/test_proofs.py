@@ -124,6 +124,10 @@ HEX = "0" * 64
         (("row", "mac"), HEX, NOT_INCLUDED),
         (("row", "mac"), "0" * 63, MALFORMED),
         (("row", "mac"), "G" * 64, MALFORMED),
+        (("row", "mac"), "x" * 64, MALFORMED),
+        (("row", "seq"), 2**63 - 1, NOT_INCLUDED),
+        (("row", "seq"), 2**63, MALFORMED),
+        (("inclusion",), [HEX] * 130, NOT_INCLUDED),
         (("row", "mac"), HEX.encode(), MALFORMED),
         (("row", "body"), "{}", WRONG_ROW),
         (("row", "body"), "[]", WRONG_ROW),
@@ -180,3 +184,10 @@ def test_the_row_mac_is_the_published_formula_both_ways():
     assert chain.row_mac(key, ORIGIN, previous, 1, body) == chain.row_macs(key, ORIGIN)(previous, 1, body) == expected
     long = b"k" * 100
     assert chain.row_macs(long, ORIGIN)(previous, 1, body) == chain.row_mac(long, ORIGIN, previous, 1, body)
+
+
+def test_the_leaf_is_the_published_formula():
+    mac, body = b"m" * 32, b'{"a":1}'
+    expected = hashlib.sha256(b"\0" + b"\0\0\0\0\0\0\1\2" + hashlib.sha256(body).digest() + mac).digest()
+    assert chain.leaf(258, body, mac) == expected
+    assert chain.node(b"l" * 32, b"r" * 32) == hashlib.sha256(b"\1" + b"l" * 32 + b"r" * 32).digest()

@@ -256,6 +256,8 @@ class _Walk:
             report.notes.append(f"heads beyond row {report.last_good} could not be compared")
         if not report.agreeing:
             report.notes.append("no head kept outside agrees: truncation and rollback cannot be excluded; pass --witness")
+        if not report.rows and not report.findings:
+            report.notes.append("the log is empty, although every log begins with its genesis row")
         if self.log.first > 1:
             report.notes.append(f"this is a part of the log: rows 1 to {self.log.first - 1} are not in it")
         if self.unsaid:

@@ -16,9 +16,13 @@ from ony_core.errors import EXIT_OK, Malformed, OnyError, UsageError
 from ony_core.verify import EXITS, Finding, Report, verify
 
 HELP = "verify, list, show or export the audit log, offline"
-EXAMPLE = """ony audit verify --data /var/lib/ony --witness ~/.ony/heads
-ony audit export --data /var/lib/ony --out log.ony-audit.jsonl
-ony audit verify --export log.ony-audit.jsonl --key verification-key.txt --strict"""
+EXAMPLES = {
+    "verify": "ony audit verify --data /var/lib/ony --witness ~/.ony/heads --strict",
+    "list": "ony audit list --data /var/lib/ony --kind verdict",
+    "show": "ony audit show 13 --data /var/lib/ony",
+    "export": "ony audit export --data /var/lib/ony --out log.ony-audit.jsonl",
+}
+EXAMPLE = "\n".join([*EXAMPLES.values(), "ony audit verify --export log.ony-audit.jsonl --key verification-key.txt"])
 _KEYS = "pass --key with audit.key or the verification key that `ony admin init` printed"
 FOLDERS = ("./ony-data", "/var/lib/ony")
 
@@ -45,7 +49,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _verb(verbs: Any, word: str, text: str, act: Any) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = verbs.add_parser(word, help=text, description=text)
+    plain = argparse.RawDescriptionHelpFormatter
+    example = f"example:\n  {EXAMPLES[word]}"
+    parser: argparse.ArgumentParser = verbs.add_parser(word, help=text, description=text, epilog=example, formatter_class=plain)
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--data", metavar="DIR", help=f"a server's data folder, or a copy (default: {' or '.join(FOLDERS)})")
     source.add_argument("--export", metavar="FILE", help="a file written by `ony audit export`")

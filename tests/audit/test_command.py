@@ -118,7 +118,8 @@ def test_an_organisation_without_a_key_in_the_file_is_key_trouble(world, capsys)
 def test_a_log_whose_every_row_vanished_is_not_passed_over(world, heads, capsys):
     world.unlocked().execute("DELETE FROM audit")
     world.db.execute("DELETE FROM checkpoint")
-    assert _verify(capsys, "--data", world.folder, "--strict")[0] == 3
+    code, told = _verify(capsys, "--data", world.folder, "--strict")
+    assert code == 3 and any("the log is empty" in note for note in told["notes"])
     assert _verify(capsys, "--data", world.folder, "--witness", heads)[1]["first_bad_seq"] == 1
 
 
@@ -186,6 +187,13 @@ def test_what_is_no_database_and_what_is_no_export(world, tmp_path, capsys):
     (tmp_path / "key").write_text("ony-audit-AAAA")
     assert main(["audit", "verify", "--data", str(world.folder), "--key", str(tmp_path / "key")]) == 1
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["verify", "list", "show", "export"])
+def test_every_verb_explains_itself_with_an_example(verb, capsys):
+    with pytest.raises(SystemExit):
+        main(["audit", verb, "--help"])
+    assert f"example:\n  ony audit {verb}" in capsys.readouterr().out
 
 
 def test_an_export_never_overwrites_a_file(world, tmp_path):

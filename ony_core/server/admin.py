@@ -34,10 +34,7 @@ _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,190}\Z")
 def initialise(data: Path, org: str, email: str, password: str, clock: Clock) -> dict[str, str]:
     """A new server in an empty folder: {"org_id","user_id","verification_key"}. OnyError if there is one already."""
     _insist_on(org, email, password)
-    data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.chmod(data, 0o700)
-    if any((data / name).exists() for name in (DATABASE, keys.MASTER_FILE, AUDIT_KEY)):
-        raise OnyError("this data folder holds a server already", "choose another folder, or use it with `ony serve`")
+    _prepare(data)
     store = Store.open(data / DATABASE, clock)
     try:
         keyring = keys.create(data, store, clock)
@@ -146,6 +143,17 @@ def _first(tx: Tx, org_id: str, name: str, user_id: str, email: str, hashed: str
     org.add_user(user_id, email, "admin", hashed)
     org.audit("genesis", origin=origin(tx, org_id))
     org.audit("user_added", user_id=user_id, role="admin")
+
+
+def _prepare(data: Path) -> None:
+    """A folder for the owner alone. One that somebody uses for other things keeps its mode, and its secrets to itself."""
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    names = os.listdir(data)
+    if {DATABASE, keys.MASTER_FILE, AUDIT_KEY} & set(names):
+        raise OnyError("this data folder holds a server already", "choose another folder, or use it with `ony serve`")
+    if names and data.stat().st_mode & 0o077:
+        raise OnyError("the data folder is not empty and others can look into it", f"choose an empty one, or chmod 700 {data}")
+    os.chmod(data, 0o700)
 
 
 def _insist_on(org: str, email: str, password: str) -> None:

@@ -91,10 +91,10 @@ class Asked(SimpleNamespace):
 
 
 class Hall:
-    """policy: the [policy] settings that differ from the defaults. Leave with `close`."""
+    """seed: of everything random here. policy: the [policy] settings that differ from the defaults. Leave with `close`."""
 
-    def __init__(self, folder: Path, **policy: Any) -> None:
-        self.folder, self.clock = folder, Clock()
+    def __init__(self, folder: Path, seed: str = "test", **policy: Any) -> None:
+        self.folder, self.clock = folder, Clock(seed)
         self.config = SimpleNamespace(policy=SimpleNamespace(
             **{"code_required": "high", "decision_deadline": 300, "verdict_ttl": 120, "on_no_verdict": "deny", **policy}))  # fmt: skip
         self.store = Store.open(folder / "ony.db", self.clock)

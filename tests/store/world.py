@@ -18,8 +18,8 @@ SIGNING = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 class Clock:
     """Moves only when told to. random: never the same bytes twice, the same in every run."""
 
-    def __init__(self, now: int = NOON) -> None:
-        self.now, self.up, self._drawn = now, 1000.0, 0
+    def __init__(self, seed: str = "test") -> None:
+        self.now, self.up, self._seed, self._drawn = NOON, 1000.0, seed, 0
 
     def wall(self) -> int:
         return self.now
@@ -29,7 +29,7 @@ class Clock:
 
     def random(self, n: int) -> bytes:
         self._drawn += 1
-        return hashlib.shake_256(f"test {self._drawn}".encode()).digest(n)
+        return hashlib.shake_256(f"{self._seed} {self._drawn}".encode()).digest(n)
 
     def pass_(self, seconds: float) -> None:
         self.now += int(seconds)

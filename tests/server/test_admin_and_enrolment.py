@@ -38,8 +38,8 @@ def refused(response) -> tuple[int, str]:
 class Office:
     """A hall with the two counters in front of the desk: the connectors' and the administrator's."""
 
-    def __init__(self, folder) -> None:
-        self.hall = Hall(folder)
+    def __init__(self, folder, seed: str = "test") -> None:
+        self.hall = Hall(folder, seed)
         hall = self.hall
         self.connectors = Connectors(hall.store, hall.keyring, hall.desk, hall.config, hall.clock)
         self.admin = Admin(hall.store, hall.keyring, hall.config, hall.clock)
@@ -255,7 +255,7 @@ def test_a_body_of_another_shape_is_malformed(office, body):
 
 def test_a_server_with_another_key_is_not_the_one_the_code_vouches_for(office, tmp_path):
     (tmp_path / "other").mkdir()
-    code, stranger = office.code(), Office(tmp_path / "other")
+    code, stranger = office.code(), Office(tmp_path / "other", seed="stranger")
     answer = said(stranger.enroll(stranger.code()))
     with pytest.raises(Refused) as found:
         enrolled.accept(answer, code, "http://127.0.0.1:8750", "laptop", office.hall.clock)
@@ -368,29 +368,22 @@ def test_a_query_that_could_be_read_differently_is_malformed(office, query):
 
 
 def test_this_computer_answers_only_in_mode_here_and_only_with_the_code(office):
-    hall = office.hall
+    hall, owner = office.hall, office.hall.owner
+
+    async def decides(asked, code):
+        wish = request("POST", {"decision": "approve", "code": code})
+        return await office.connectors.decide(wish, owner.connector, asked.request_id)
 
     async def answers():
-        asked = await hall.held(PUSH)
-        early = await office.connectors.decide(
-            request("POST", {"decision": "approve", "code": hall.owner.code()}), hall.owner.connector, asked.request_id
-        )
+        early = await decides(await hall.held(PUSH), owner.code())
         wish = {"session": "sess_" + "3" * 32, "mode": "here", "minutes": 60, "code": None}
-        await office.connectors.modes(request("POST", wish), hall.owner.connector)
+        await office.connectors.modes(request("POST", wish), owner.connector)
         here = await hall.held(COMMIT, session="sess_" + "3" * 32)
-        outcomes = [
-            said(
-                await office.connectors.decide(
-                    request("POST", {"decision": "approve", "code": code}), hall.owner.connector, here.request_id
-                )
-            )
-            for code in ("", "000000", hall.owner.code())
-        ]
-        return early, outcomes
+        return early, [said(await decides(here, code))["outcome"] for code in ("", "000000", owner.code())]
 
     early, outcomes = asyncio.run(answers())
     assert refused(early) == (409, "not_here")
-    assert [outcome["outcome"] for outcome in outcomes] == ["code_needed", "wrong_code", "approved"]
+    assert outcomes == ["code_needed", "wrong_code", "approved"]
 
 
 def test_no_answer_of_the_administrators_counter_holds_a_secret_twice(office):

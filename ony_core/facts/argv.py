@@ -32,7 +32,7 @@ class Line:
 def read(program: Program, words: list[Word], stop_at_operand: int = -1) -> tuple[Line, list[Word]]:
     """The line, and what is left from operand number `stop_at_operand` on (for programs that run another command)."""
     line = Line(program)
-    asked = asked_flags(program.name) | program.recursive
+    asked = asked_flags(program.name) | program.recursive | program.flags
     verb = _Verb(program)
     at, only_operands = 0, False
     while at < len(words):
@@ -129,7 +129,7 @@ def _spell(program: Program, flag: str, verb: "_Verb") -> str:
 def _spelled(program: Program, name: str, known: frozenset[str], verb: "_Verb") -> str:
     """Canonical long flag; GNU and git take any unambiguous beginning (`--ha` for `--hard`)."""
     canonical = _spell(program, name, verb)
-    if canonical in known or canonical in program.help or len(name) < 4:
+    if canonical in known or canonical in program.help or len(name) < 3:
         return canonical
     near = [flag for flag in sorted(known | program.help) if flag.startswith(name)]
     return _spell(program, near[0], verb) if near else canonical
@@ -144,6 +144,7 @@ class _Verb:
         self.trie = tables().verbs.get(program.name, {})
         self.last = program.verbs == "last"
         self.done = not self.trie
+        self.maybe = False  # the last word can be the action, or a group that another word follows
 
     def path(self) -> str:
         return " ".join(self.found)
@@ -172,6 +173,10 @@ class _Verb:
             self.done = True
         elif text in table.groups:
             self.found.append(text)
+            self.maybe = text in table.actions
+        elif self.maybe:
+            self.done = True
+            return False
         else:
             match = next((w for w, pattern in table.wild if pattern.match(text)), None)
             self.done = match is not None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ony_core.facts import paths
 from ony_core.facts.argv import Line, read
+from ony_core.facts.place import Unknown
 from ony_core.facts.targets import targets_of
 from ony_core.facts.words import EMPTY, HOLE, UNKNOWN, Flow, Made, Word
 from ony_core.model import UNLISTED
@@ -39,11 +40,15 @@ def run(shell: "Shell", argv: list[Word], stdin: Flow) -> Flow:
         if not fits:
             shell.call.opaque("too_deep")
             return UNKNOWN
+        for word in argv[1:] if first.text != "tee" else []:
+            if word.flow is not None and "into_command" in word.taints:
+                _into_command(shell, word, Flow(None, stdin.taints))
         if first.text in shell.functions:
             return _function(shell, first.text, argv[1:], stdin)
         program = program_named(first.text)
         if program is None:
-            return scripts.run_path(shell, argv, stdin) if "/" in first.text else unlisted(shell, argv)
+            system = "/" not in first.text or _program_folder().match(first.text.rpartition("/")[0])
+            return unlisted(shell, argv) if system else scripts.run_path(shell, argv, stdin)
         if "/" in first.text and scripts.replaced(shell, first.text):
             return scripts.run_path(shell, argv, stdin)
         return handlers.of(program)(shell, program, argv[1:], stdin)
@@ -192,7 +197,13 @@ def _remember(shell: "Shell", word: Word, flow: Flow, extra: frozenset[str]) -> 
     elif "append" in extra or "modify" in extra:
         shell.call.made[path] = Made(None, (before.taints if before else frozenset()) | flow.taints | {"changed"})
     else:
-        shell.call.made[path] = Made(flow.text, flow.taints)
+        fresh = _absent(shell, path) or before is not None and "changed" not in before.taints
+        shell.call.made[path] = Made(flow.text, flow.taints | (set() if fresh and "placed" not in extra else {"changed"}))
+
+
+def _absent(shell: "Shell", path: str) -> bool:
+    """Whether nothing stood there before, as far as the place knows; a folder that is not on this machine knows nothing against it."""
+    return shell.call.place.read(path, 0) in (Unknown.MISSING, Unknown.NO_FOLDER) or shell.call.place.made_by_session(path) is True
 
 
 def delete_file(shell: "Shell", word: Word, extra: frozenset[str] = frozenset()) -> None:
@@ -234,7 +245,7 @@ def make_folder(shell: "Shell", word: Word) -> None:
     path = paths.absolute(shell.cwd, word.text)
     if found & {"system", "ony_files"}:
         shell.call.add("file", verb=("write",), traits=found & _file_words())
-    if word.known and path not in shell.call.made:
+    if word.known and path not in shell.call.made and _absent(shell, path):
         shell.call.made[path] = Made(folder=True)
 
 
@@ -250,9 +261,14 @@ def transfer(shell: "Shell", role: str, sources: list[Word], into: Word | None, 
         if role == "move" and not session_made(shell, source):
             shell.call.add("file", verb=("move",), traits=(found | extra) & _file_words())
     if into is not None:
-        write_file(shell, into, content, extra - {"recursive"} | ({"is_link"} if role == "link" else set()))
+        write_file(shell, into, content, extra - {"recursive"} | ({"is_link"} if role == "link" else set()) | _placed(into))
         _inherit(shell, sources, into)
     return taints
+
+
+def _placed(into: Word) -> frozenset[str]:
+    """A destination without an ending may be a folder that was there before: nothing below it becomes the session's own."""
+    return frozenset() if "." in into.text.strip("./").rpartition("/")[2] else frozenset({"placed"})
 
 
 def _inherit(shell: "Shell", sources: list[Word], into: Word) -> None:

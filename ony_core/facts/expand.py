@@ -32,7 +32,7 @@ def words_of(shell: "Shell", node: Any) -> list[Word]:
     if kind == "word":
         return _braces(_bare(text_of(node)))
     if kind in ("simple_expansion", "expansion"):
-        return _split(_value(shell, node))
+        return _split(_by_ifs(shell, _value(shell, node)))
     if kind == "command_substitution":
         return _split(shell.substitute(node))
     if kind == "concatenation":
@@ -146,6 +146,12 @@ def _expand_braces(text: str) -> list[str]:
         else:
             waiting.insert(0, before + "{" + found[1] + "}" + after)
     return done + waiting
+
+
+def _by_ifs(shell: "Shell", word: Word) -> Word:
+    """A script that sets IFS splits at other characters."""
+    marks = shell.variables.get("IFS")
+    return word if marks is None else word.part(word.text.translate({ord(c): " " for c in marks.text}))
 
 
 def _split(word: Word) -> list[Word]:

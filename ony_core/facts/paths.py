@@ -98,7 +98,8 @@ def _listed(path: str, glob: bool) -> frozenset[str]:
 
 def _glob_meets_secret(path: str) -> bool:
     """`cat ~/.ssh/*`, `cat .e*`: a pattern that a well-known secret file would match."""
-    if _kinds_named("secret_folder").match(dirname(path) + "/x"):
+    literal = re.split(r"[*?\[]", path)[0]
+    if _kinds_named("secret_folder").match(dirname(path) + "/x") or "secret" in _listed(literal, False):
         return True
     name = basename(path)
     if name[:1] in "*" or not re.search(r"[^*?.]", name):

@@ -22,6 +22,11 @@ LIMIT = 1 << 20
 
 def run_path(shell: "Shell", argv: list[Word], stdin: Flow) -> Flow:
     """A command word with a slash in it: a file of the project, or one somewhere else."""
+    name = argv[0].text.rpartition("/")[2]
+    if name in tables().words["names"]["project_tools"]:
+        from ony_core.facts import commands
+
+        return commands.run(shell, [Word(name), *argv[1:]], stdin)
     return run_file(shell, argv[0], argv[1:], "")
 
 

@@ -15,7 +15,7 @@ from ony_core.facts.words import EMPTY, HOLE, UNKNOWN, Flow, Made, Word, hole
 MAX_NODES_DEEP = 100
 MAX_LOOP = 24
 _BLOCKS = frozenset(
-    "program compound_statement do_group else_clause elif_clause subshell list if_statement while_statement negated_command "
+    "program compound_statement do_group else_clause elif_clause subshell if_statement while_statement negated_command "
     "case_item c_style_for_statement".split()
 )
 _SCANNED = frozenset(
@@ -85,6 +85,8 @@ class Shell:
             return self._command(node, [], stdin)
         if kind in _BLOCKS:
             return self._block(node, stdin)
+        if kind == "list":
+            return self._list(node, stdin)
         if kind == "pipeline":
             return self._pipeline(node, stdin)
         if kind == "redirected_statement":
@@ -105,6 +107,18 @@ class Shell:
         else:
             self.call.opaque("unparsed")
         return EMPTY
+
+    def _list(self, node: Any, stdin: Flow) -> Flow:
+        """`a && b || c`: what the right side assigns may or may not hold afterwards."""
+        left, right = node.named_children[0], node.named_children[1:]
+        out = self.statement(left, stdin)
+        before = dict(self.variables)
+        for child in right:
+            out = out.then(self.statement(child, stdin))
+        for name, value in before.items():
+            if self.variables.get(name, value).text != value.text:
+                self.variables[name] = hole()
+        return out
 
     def _block(self, node: Any, stdin: Flow) -> Flow:
         shell = self.child() if node.type == "subshell" else self
@@ -221,6 +235,8 @@ class Shell:
                 end, was_word = child.end_byte, True
         for redirect in here:
             argv.extend(w for c in redirect.children_by_field_name("argument") for w in self._argument(c))
+            if redirect.type == "file_redirect":  # the grammar hands the words after `> file` to the redirect
+                argv.extend(w for c in redirect.children_by_field_name("destination")[1:] for w in self._argument(c))
         flow = self._with_redirects(here, stdin, lambda given: commands.run(self, argv, given) if argv else EMPTY)
         if argv and argv[0].text not in ("export", "declare", "local", "readonly", "typeset", "exec", "eval"):
             for name, _ in assigned:
@@ -271,7 +287,7 @@ class Shell:
         return flow
 
     def _heredoc(self, node: Any, waiting: list[Any], tails: list[Any]) -> Flow:
-        given = EMPTY
+        given = UNKNOWN
         quoted = any(c in text_of(s) for s in node.named_children if s.type == "heredoc_start" for c in "'\"\\")
         for child in node.children:
             if child.type == "heredoc_body":

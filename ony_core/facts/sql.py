@@ -63,8 +63,8 @@ def _statement(tree: Any) -> tuple[str, frozenset[str]]:
         verb = _verb(node, exp)
         if verb in ("delete", "update") and node.args.get("where") is None:
             traits.add("no_where")
-        if verb is not None and (worst == "select" or node is tree):
-            worst = verb if worst in ("select",) else worst
+        if verb is not None and worst == "select" and (node is tree or isinstance(node, exp.DML | exp.DDL | exp.Command)):
+            worst = verb
         if isinstance(node, exp.Anonymous | exp.Func) and _function(node) in tables().words["sql"]["running_functions"]:
             traits.add("runs_function")
         if isinstance(node, exp.Into):

@@ -35,6 +35,7 @@ class Program:
     spell: dict[str, str] = field(default_factory=dict)  # other spelling -> canonical flag; "verb -d" binds to a verb
     single_dash: bool = False  # -long options, as in terraform
     help: frozenset[str] = frozenset({"--help", "--version"})
+    flags: frozenset[str] = frozenset()  # long flags its handler looks at, so that beginnings of them are understood
     operands: str = "read"
     roles: dict[str, str] = field(default_factory=dict)
     recursive: frozenset[str] = frozenset()
@@ -149,7 +150,7 @@ def _program(family: str, name: str, spec: dict[str, Any]) -> Program:
     _insist(spec.get("operands", "read") in ROLES, family, f"program {name}: unknown operand role")
     _insist(set(spec.get("roles", {}).values()) <= set(ROLES), family, f"program {name}: unknown flag role")
     made = dict(spec)
-    for key in ("values", "recursive", "help"):
+    for key in ("values", "recursive", "help", "flags"):
         if key in made:
             made[key] = frozenset(made[key])
     made["values"] = made.get("values", frozenset()) | made.get("roles", {}).keys() | {f for f in made.get("targets", {}) if f[0] == "-"}

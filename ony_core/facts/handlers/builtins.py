@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from ony_core.facts import commands, paths
 from ony_core.facts.expand import ansi
-from ony_core.facts.words import EMPTY, HOLE, UNKNOWN, Flow, Word, hole
+from ony_core.facts.words import EMPTY, HOLE, UNKNOWN, Flow, Made, Word, hole
 from ony_core.taxonomy.tables import Program
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ def source(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> 
     if words[0].flow is not None:
         return run_text(shell, words[0].flow.text, words[0].taints, stdin)
     shell.call.add("command", program.name, args=len(words))
+    if not isinstance(scripts.content_of(shell, words[0]), Made):
+        shell.variables = dict.fromkeys(shell.variables, hole())
     return scripts.run_file(shell, words[0], words[1:], "source", inside=True)
 
 
@@ -129,7 +131,7 @@ def cat(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flo
 
 def read_variable(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
     line = commands.line_of(program, words)
-    text = stdin.text.strip() if stdin.text is not None and stdin.text.count("\n") <= 1 else HOLE
+    text = stdin.text.strip() if stdin is not EMPTY and stdin.text is not None and stdin.text.count("\n") <= 1 else HOLE
     for word in line.operands:
         shell.variables[word.text] = Word(text if len(line.operands) == 1 else HOLE, taints=stdin.taints)
     shell.call.add("command", program.name, args=len(line.operands))
@@ -146,12 +148,8 @@ def mktemp(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> 
     shell.call.add("command", program.name)
     given = line.operands[0].text if line.operands else "/tmp/tmp.XXXXXXXXXX"
     path = given if "/" in given else "/tmp/" + given
-    shell.call.made[paths.absolute(shell.cwd, path)] = _fresh()
+    shell.call.made[paths.absolute(shell.cwd, path)] = Made("")
     return Flow(path + "\n")
-
-
-def _fresh() -> "commands.Made":
-    return commands.Made("")
 
 
 def which(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:

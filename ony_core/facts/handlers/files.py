@@ -183,7 +183,9 @@ def archive(shell: "Shell", program: Program, words: list[Word], stdin: Flow) ->
         if "--remove-files" in line.flags:
             commands.delete_file(shell, whole, frozenset({"recursive"}))
     shell.call.add("command", program.name, (), line.flags, len(line.operands), traits=line.traits)
-    if creates and file is not None:
+    if creates and file is not None and remote(file):
+        shell.call.add("network", program.name, ("sends",), traits={"from_file"} | (taints & {"secret"}))
+    elif creates and file is not None:
         commands.write_file(shell, file, Flow(None, taints))
     return Flow(None, taints)
 
@@ -227,9 +229,9 @@ def sync(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
     if remote(into) and into.text:
         traits |= {"sends"} | (taints & {"secret"})
     elif sources and "help" not in traits:
-        commands.write_file(shell, into, Flow(None, taints))
-        if line.flags & set(tables().words["names"]["mirror_flags"]):
+        if line.flags & set(tables().words["names"]["mirror_flags"]) and not line.flags & {"-n", "--dry-run"}:
             commands.delete_file(shell, into, frozenset({"recursive", "many"}))
+        commands.write_file(shell, into, Flow(None, taints), frozenset({"modify"}))
     if "--remove-source-files" in line.flags:
         for source in sources:
             commands.delete_file(shell, source, frozenset({"recursive"}))

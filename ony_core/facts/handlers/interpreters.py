@@ -113,8 +113,8 @@ def _module(shell: "Shell", words: list[Word], stdin: Flow) -> Flow:
         return UNKNOWN
     name = words[0].text
     known = tables().words["names"]["python_modules"]
-    if name in known or name.split(".")[0] in known:
-        return commands.run(shell, [Word(name if name in known else name.split(".")[0]), *words[1:]], stdin)
+    if name in known:
+        return commands.run(shell, [Word(name), *words[1:]], stdin)
     if name in tables().words["names"]["python_harmless"] or name.split(".")[0] in tables().words["names"]["python_harmless"]:
         shell.call.add("command", "python", args=len(words))
         return UNKNOWN

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _LOCAL = re.compile(r"^(?:localhost|127\.\d+\.\d+\.\d+|\[?::1\]?|0\.0\.0\.0|host\.docker\.internal|[\w-]+\.localhost)$")
 _METADATA = re.compile(r"^(?:169\.254\.169\.254|169\.254\.170\.2|metadata\.google\.internal|metadata|100\.100\.100\.200|\[?fd00:ec2::254\]?)$")
 _BODY = ("-d", "--data", "--data-raw", "--data-binary", "--data-urlencode", "--data-ascii", "--json", "-F", "--form", "--form-string", "--url-query")
+_DESTROYS = re.compile(r"(?i)[/_.-](?:delete|destroy|drop|purge|truncate|flush|terminate|shutdown|_close|wipe|reset)|_cluster/settings")
 _METHODS = {"GET": "reads", "HEAD": "reads", "OPTIONS": "reads", "DELETE": "deletes", "PUT": "sends", "POST": "sends", "PATCH": "sends"}
 
 
@@ -80,6 +81,8 @@ def curl(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
         taints |= word.taints & {"secret"}
     if taints & {"secret"} and "localhost" not in traits:
         verb = "sends"
+    if verb == "sends" and any(_DESTROYS.search(u.text) for u in urls):
+        verb = "deletes"
     for name in ("-K", "--config"):
         if line.value(name) is not None:
             verb = "sends"
@@ -155,6 +158,7 @@ def httpie(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> 
         name = item.text.partition("@")[2]
         if name:
             taints |= commands.read_file(shell, item.part(name))
+    verb = "deletes" if verb == "sends" and any(_DESTROYS.search(u.text) for u in urls) else verb
     shell.call.add("network", program.name, (verb,), (), len(urls), _hosts(shell, urls), traits | (taints & {"secret"}))
     return Flow(None, frozenset({"network"}))
 
@@ -164,7 +168,7 @@ def netcat(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> 
     line, _ = read(program, words)
     text = " ".join(w.text for w in words)
     traits = set(line.traits) - {"unknown_word"}
-    if line.values and any(f in ("-e", "-c", "--exec", "--sh-exec", "--lua-exec") for f, _ in line.values) or re.search(r"(?i)\b(exec|system):", text):
+    if line.values and any(f in ("-e", "-c", "--exec", "--sh-exec", "--lua-exec") for f, _ in line.values) or re.search(r"(?i)\b(exec|system|shell)\b", text):
         traits.add("hands_over_shell")
     if "-z" in line.flags:
         traits.add("probe")

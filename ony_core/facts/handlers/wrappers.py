@@ -67,6 +67,12 @@ def xargs(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> F
         if mark in texts:
             given, rest = rest[texts.index(mark) + 1 :] or given, rest[: texts.index(mark)]
             break
+    if program.name == "parallel" and rest and len(rest) == 1 and " " in rest[0].text:
+        shell.child().source(rest[0].text.replace("{}", "${_}").replace(HOLE, "${_}"))
+        return EMPTY
+    if rest and rest[-1].text[:1] == "-" and rest[-1].text.endswith("c") and (named := commands.program_named(rest[0].text)) and named.handler == "shell":
+        shell.call.opaque("code_unknown")
+        return EMPTY
     slot = line.value("-I", "--replace", "-i", "-J")
     if not rest:
         if program.name == "parallel":

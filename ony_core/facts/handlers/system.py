@@ -1,0 +1,70 @@
+"""Programs of the machine: rights of files, network settings, terminals that stay open, Java archives."""
+
+import re
+from typing import TYPE_CHECKING
+
+from ony_core.facts import commands, paths
+from ony_core.facts.argv import read
+from ony_core.facts.words import UNKNOWN, Flow, Word
+from ony_core.taxonomy.tables import Program, tables
+
+if TYPE_CHECKING:
+    from ony_core.facts.shell import Shell
+
+_SETUID = re.compile(r"(?:^|,)[ugoa]*[+=][rwx]*s|^[2467]\d{3}$")
+_TOUCHED = frozenset(
+    "root system home_root home home_top above_project outside project_root unknown_path device secret startup agent_settings git_config ony_files".split()
+)
+
+
+def rights(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    """chmod, chown …: the mode, then files; a mode that makes programs run as their owner is an action of its own."""
+    line, _ = read(program, [w for w in words if not re.match(r"-[rwxXst]+$", w.text)])
+    operands = line.operands if line.value("--reference") or any(w.text.startswith("--reference") for w in words) else line.operands[1:]
+    traits = set(line.traits) - {"unknown_word"}
+    for word in operands:
+        found = paths.traits_of(shell.call, shell.cwd, word)
+        traits |= found & _TOUCHED
+        if "ony_files" in found or "agent_settings" in found:
+            shell.call.add("file", verb=("write",), traits=found & (_TOUCHED | {"home", "project"}))
+    if line.flags & program.recursive:
+        traits.add("recursive")
+    if line.operands and _SETUID.search(line.operands[0].text):
+        traits.add("runs_code")
+    shell.call.add("command", program.name, (), line.flags, len(operands), traits=traits)
+    return UNKNOWN
+
+
+def by_words(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    """ip, ifconfig, networksetup, sysctl …: one of the words says whether anything changes."""
+    line, _ = read(program, words)
+    lists = tables().words["changing_words"]
+    changing = set(lists.get(program.name, lists["every"]))
+    texts = {w.text for w in words}
+    if texts & changing or any(t.startswith(tuple(c[:-1] for c in changing if c.endswith("*")) or ("\1",)) for t in texts):
+        line.traits.add("changes_data")
+    if program.name == "sysctl" and any("=" in t for t in texts) or program.name == "ifconfig" and len(line.operands) > 1:
+        line.traits.add("changes_data")
+    line.traits.discard("unknown_word")
+    return commands.finish(shell, line, stdin)
+
+
+def terminal(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    line, _ = read(program, words)
+    line.traits.discard("unknown_word")
+    return commands.finish(shell, line, stdin)
+
+
+def java(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    """`java -jar tool.jar …`: archives that are a program of their own are read as that program."""
+    for at, word in enumerate(words[:-1]):
+        name = words[at + 1].text.rpartition("/")[2].removesuffix(".jar")
+        if word.text == "-jar" and name in tables().words["names"]["jar_programs"]:
+            return commands.run(shell, [Word(name), *words[at + 2 :]], stdin)
+    line, _ = read(program, words)
+    line.traits.discard("unknown_word")
+    shell.call.add("command", program.name, (), line.flags, len(line.operands), traits=line.traits)
+    return UNKNOWN
+
+
+HANDLERS = {"rights": rights, "by_words": by_words, "terminal": terminal, "java": java}

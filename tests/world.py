@@ -36,6 +36,8 @@ EMAIL = "owner@example.com"
 NUMBER = "+15550100123"
 ROOT = Path(__file__).resolve().parent.parent
 START_LIMIT_S = 30
+PACE = 0.1  # the line speaks ten times as fast as a person would
+GAP_S = 12.0  # before each key, at that pace: keys within the first real second of a prompt are ignored
 
 
 class World:
@@ -50,7 +52,7 @@ class World:
         self.url = f"http://127.0.0.1:{self.port}"
         self.through = through or (lambda url: url)
         self.environment = {"PATH": "/usr/bin:/bin", "HOME": str(self.home), "ONY_HOME": str(self.ony_home), "LANG": "C.UTF-8"}
-        self.provider = Provider(time=RealTime(0.8))
+        self.provider = Provider(time=RealTime(PACE))
         self.server: subprocess.Popen[bytes] | None = None
         self.secret = ""
 
@@ -235,16 +237,16 @@ class Owner:
         self.world, self.phone = world, phone
 
     def approves(self) -> Phone:
-        return self._opens().press("1").hears("six").press(self.world.code)
+        return self._opens().press("1", GAP_S).hears("six").press(self.world.code, GAP_S)
 
     def denies(self) -> Phone:
-        return self._opens().press("2")
+        return self._opens().press("2", GAP_S)
 
     def lets_it_ring(self) -> Phone:
         return self.phone.keeps_ringing()
 
     def _opens(self) -> Phone:
-        return self.phone.answer(after=0).hears("ress 5").press("5").hears("ress 1")
+        return self.phone.answer(after=0).hears("Press 5").press("5", GAP_S).hears("Press 1")
 
 
 def free_port() -> int:

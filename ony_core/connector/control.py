@@ -55,7 +55,7 @@ def answer(gate: Gate, holds: dict[str, Hold], verb: str, body: Any) -> dict[str
     if verb == "status":
         return _status(gate, holds, body)
     if verb == "waiting":
-        return {"waiting": [_row(gate, hold) for hold in holds.values()]}
+        return {"waiting": [_row(gate, hold) for hold in holds.values() if hold.asked]}
     if verb == "mode":
         return _mode(gate, body)
     if verb == "decide":

@@ -70,6 +70,11 @@ class Hold:
             log.info("cancel %s failed: %s", self.request_id, error.what)
 
     @property
+    def asked(self) -> bool:
+        """Whether the server has the request, so that it can be decided."""
+        return bool(self.word)
+
+    @property
     def left_s(self) -> float:
         return self.asked_boot + self.deadline_s + GRACE_S - self.gate.clock.boot()
 

@@ -231,7 +231,7 @@ class Store:
             value = work(tx)
         except BaseException as failure:  # noqa: BLE001 carried to whoever awaits this piece of work, and raised there
             self._undo(failure)
-            return None, failure
+            return None, _in_our_words(failure)
         self._writer.execute("RELEASE work")
         return value, None
 
@@ -265,6 +265,13 @@ class Store:
             return trouble
         self._latched = self._latched or f"a transaction met unforeseen trouble ({type(trouble).__name__})"
         return StoreUnavailable(self._latched, _RESTART)
+
+
+def _in_our_words(failure: BaseException) -> BaseException:
+    """What the database itself refuses (full, locked, damaged) is the store's trouble; a broken constraint is the caller's."""
+    if isinstance(failure, sqlite3.Error) and not isinstance(failure, sqlite3.IntegrityError | sqlite3.ProgrammingError):
+        return StoreUnavailable(f"the database cannot be written ({failure})", "check the disk and who else holds the file")
+    return failure
 
 
 def _only_one(path: Path) -> int:

@@ -180,6 +180,17 @@ def test_what_cannot_be_logged_is_not_written_whatever_the_trouble(tmp_path, clo
     store.close()
 
 
+def test_a_full_disk_is_told_in_the_stores_own_words_and_is_over_when_there_is_space_again(store):
+    """SQLite's own limit (pragma max_page_count) stands for the disk; see below for the kernel's."""
+    store.write_now(lambda tx: tx._db.execute("PRAGMA max_page_count = 80").fetchone())
+    with pytest.raises(StoreUnavailable):
+        store.write_now(lambda tx: tx.set_meta("big", "x" * 1_000_000))
+    assert store.read(lambda tx: tx.meta("big")) is None
+    store.write_now(lambda tx: tx._db.execute("PRAGMA max_page_count = 100000").fetchone())
+    store.write_now(lambda tx: tx.set_meta("big", "x" * 1_000_000))
+    assert store.read(lambda tx: tx.meta("big")) is not None
+
+
 DISK_FULL = """
 import resource, sys
 from pathlib import Path

@@ -34,6 +34,7 @@ _POLICY = ("code_required", "decision_deadline", "verdict_ttl", "on_no_verdict")
 _REFUSALS = {
     "unknown_request": (404, "there is no such request"),
     "id_reused": (409, "this request id stands for another request"),
+    "too_many_waiting": (429, "too many requests of this connector wait for a decision"),
     "already_used": (409, "this verdict has been used"),
     "revoked": (409, "this verdict has been taken back"),
     "revoked_device": (409, "the device that approved has been revoked"),

@@ -26,6 +26,7 @@ from ony_core.store.org import Org
 SWEEP_S = 0.25
 PAUSE_S = 3600
 EASE_S = 15 * 60
+MAX_WAITING = 16  # of one connector at the same time; a flood rings nobody
 
 log = logging.getLogger("ony.desk")
 
@@ -62,7 +63,7 @@ class Desk:
     # ---------------------------------------------------------------- a call is held
 
     async def open(self, connector: rows.Connector, body: bytes) -> rows.Handoff:
-        """The handoff of a request, new or, for a repeated one, as it stands. Malformed, or Refused("id_reused")."""
+        """The handoff of a request, new or, for a repeated one, as it stands. Malformed, or Refused: id_reused, too_many_waiting."""
         request = handoff.request_from_wire(body)
         boot = self._clock.boot()
         fresh, row = await self._store.write(lambda tx: self._admit(tx, connector, request))
@@ -81,6 +82,8 @@ class Desk:
             if not same:
                 org.audit("id_reused", request_id=request.request_id, connector_id=connector.id)
             return False, known if same else None
+        if len(org.waiting(connector.id)) >= MAX_WAITING:
+            raise Refused("too_many_waiting")
         row = self._new(org, connector, request)
         org.add_handoff(row)
         if request.head is not None:

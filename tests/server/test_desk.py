@@ -9,7 +9,7 @@ import pytest
 from ony_core.errors import Malformed, Refused
 from ony_core.handoff import Head
 from ony_core.model import Fact
-from ony_core.server.desk import Desk
+from ony_core.server.desk import MAX_WAITING, Desk
 from ony_core.store import rows
 from tests.server.world import COMMIT, PUSH, Bell, Hall, Person
 
@@ -98,6 +98,17 @@ async def test_a_request_that_is_not_well_formed_leaves_nothing_behind(hall):
     with pytest.raises(Malformed):
         await hall.desk.open(hall.owner.connector, b'{"title":"harmless"}')
     assert hall.kinds() == []
+
+
+@running
+async def test_a_flood_of_requests_is_refused_and_rings_nobody(hall):
+    asked = [await hall.held(session=f"sess_{n:032x}") for n in range(MAX_WAITING)]
+    with pytest.raises(Refused) as refused:
+        await hall.desk.open(hall.owner.connector, hall.request().body)
+    assert (refused.value.reason, len(hall.bell.rung)) == ("too_many_waiting", MAX_WAITING)
+    assert (await hall.desk.open(hall.owner.connector, asked[0].body)).state == "ringing", "what waits may be asked about again"
+    await hall.presses(asked[0], "deny")
+    await hall.held()
 
 
 # ---------------------------------------------------------------- nobody to ask

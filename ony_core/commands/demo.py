@@ -1,8 +1,8 @@
 """`ony demo`: the whole path on one machine, with nothing faked but the phone network.
 
-A real server, connector, hook and audit log run as child processes in a temporary folder; the phone is a loopback provider that speaks in this
-terminal, so that keys travel the same signed webhooks as on a real line. It must never touch the user's own Ony folder or agent settings, and it must
-say that it protects nothing: everything runs as one user.
+A real server, connector, hook and audit log run as child processes in a temporary folder; the phone is a loopback provider that
+speaks in this terminal, so that keys travel the same signed webhooks as on a real line. It must never touch the user's own Ony
+folder or agent settings, and it must say that it protects nothing: everything runs as one user.
 """
 
 import argparse
@@ -31,6 +31,7 @@ GATED = "terraform apply -auto-approve"
 HARMLESS = "git status"
 AUTO_KEYS = ("5", "1", "code")
 START_LIMIT_S = 30
+WIDTH = 120  # columns; longer lines of the log are cut, `ony audit show` has them whole
 ANSWER_LIMIT_S = 300
 
 
@@ -71,6 +72,7 @@ class Stage:
         self._serve()
         self._connect()
         _step("2", f"The agent runs a harmless call:  {HARMLESS}")
+        self._hook(HARMLESS)  # the first call of a connector's life loads the parsers; the second is like every other
         began = time.monotonic()
         reply = self._hook(HARMLESS)
         print(f"   Hook answers {reply} after {(time.monotonic() - began) * 1000:.0f} ms. Nobody was called.")
@@ -81,7 +83,8 @@ class Stage:
         self._show_verdict()
         self._show_audit()
         print(
-            "\nThis was a demo: it protects nothing. Server, phone and agent all ran as one user here, and that user could have answered for you."
+            "\nThis was a demo: it protects nothing. Server, phone and agent all ran as one user here,"
+            "\nand that user could have answered for you."
             '\nIn earnest the server runs on another machine: see README.md, "Set it up for real".'
         )
 
@@ -146,18 +149,26 @@ class Stage:
         self.secret = phone["totp_secret"]
         code = json.loads(self._ony("admin", "enroll-code", "--data", str(self.data), "--email", EMAIL, "--json"))["code"]
         self._ony("enroll", self.url, "--name", "demo", stdin=code + "\n")
+        label = self.home / "connector.toml"
+        label.touch(0o600)
+        label.write_text(f'[projects]\n"{self.project}" = "{self.project.name}"\n')
         self._ony("daemon", "start")
         print(f"   Server {self.url}, connector {self.home}, phone {NUMBER[:2]}•••{NUMBER[-4:]}")
         if not self.auto:
-            print(f"   Authenticator secret (for this demo only): {self.secret}   code now: {self._code()}")
+            print(f"   Add this secret to an authenticator app: {self.secret}   (or type the word code when the phone asks for it)")
 
     def _hook(self, command: str) -> dict[str, Any]:
         """What the agent's hook prints for one Bash call, exactly as Claude Code would send it."""
         event = {
-            "session_id": "00000000-0000-4000-8000-00000000demo", "transcript_path": str(self.folder / "transcript.jsonl"), "cwd": str(self.project),
-            "permission_mode": "default", "hook_event_name": "PreToolUse", "tool_name": "Bash",
-            "tool_input": {"command": command, "description": "Roll out the new version"}, "tool_use_id": "toolu_" + secrets.token_hex(6),
-        }  # fmt: skip
+            "session_id": "00000000-0000-4000-8000-00000000demo",
+            "transcript_path": str(self.folder / "transcript.jsonl"),
+            "cwd": str(self.project),
+            "permission_mode": "default",
+            "hook_event_name": "PreToolUse",
+            "tool_name": "Bash",
+            "tool_input": {"command": command, "description": "Roll out the new version"},
+            "tool_use_id": "toolu_" + secrets.token_hex(6),
+        }
         done = subprocess.run(
             [*program.command(), "hook", "claude"], input=json.dumps(event).encode(), env=self.environment, cwd=self.project,
             capture_output=True, timeout=ANSWER_LIMIT_S, check=False,
@@ -178,8 +189,8 @@ class Stage:
 
     def _show_verdict(self) -> None:
         known = json.loads((self.home / "connector.json").read_text())
-        rows = json.loads(self._ony("audit", "list", "--data", str(self.data), "--json"))
-        request_id = next((row["body"]["request_id"] for row in reversed(rows) if row["body"]["kind"] == "verdict"), "")
+        rows = [json.loads(line) for line in self._ony("audit", "list", "--data", str(self.data), "--json").splitlines()]
+        request_id = next((row["request_id"] for row in reversed(rows) if row["kind"] == "verdict"), "")
         if not request_id:
             print("   No verdict was given, so there is none to show.")
             return
@@ -191,9 +202,11 @@ class Stage:
 
     def _show_audit(self) -> None:
         _step("6", "The audit chain")
-        for words in (["audit", "list"], ["audit", "verify", "--witness", str(self.home / "heads")]):
-            text = self._ony(*words, "--data", str(self.data))
-            print("   " + text.strip().replace("\n", "\n   "))
+        heads = self.home / "heads"  # kept with the first approval; a no needs no proof
+        witness = ["--witness", str(heads)] if heads.is_dir() and any(heads.iterdir()) else []
+        for words in (["audit", "list"], ["audit", "verify", *witness]):
+            for line in self._ony(*words, "--data", str(self.data)).rstrip().splitlines():
+                print("   " + (line if len(line) <= WIDTH else line[: WIDTH - 1] + "…"))
 
     def _auto_keys(self) -> Any:
         script = iter(AUTO_KEYS)

@@ -19,6 +19,7 @@ import pytest
 from tests.real import peers
 from tests.real.claude.agent import Agent, Run
 from tests.real.claude.model import Turn, text, tool
+from tests.real.conftest import PASSED
 from tests.real.tamper import Forger, Proxy, Replayer
 from tests.world import ROOT, World
 
@@ -59,9 +60,9 @@ def table() -> Iterator[list[dict[str, object]]]:
     folder = ROOT / "build" / "real"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "claude.json").write_text(json.dumps(rows, indent=1) + "\n")
-    print(f"\n\n{'situation':28} {'mode':18} {'version':9} {'ran':4} {'handoffs':20} what the model was told")
+    print(f"\n\n{'':4} {'situation':40} {'mode':18} {'version':9} {'ran':4} {'handoffs':20} what the model was told")
     for row in rows:
-        print("{situation:28} {mode:18} {version:9} {ran:<4} {states:20} {told}".format(**row))
+        print("{ok:4} {situation:40} {mode:18} {version:9} {ran:<4} {states:20} {told}".format(**row))
 
 
 @pytest.fixture(params=sorted(peers.CLAUDE))
@@ -86,7 +87,9 @@ def scene(request: pytest.FixtureRequest, executable: Path, table: list[dict[str
         yield made
         situation = request.function.__name__.removeprefix("test_").replace("_", " ")
         said = " | ".join(result.text for result in told[-1].results) if told and told[-1].results else "-"
-        table.append({"situation": situation, "mode": request.param, "version": peers.version_of(executable), "ran": len(agent.recorded()),
+        ok = "ok" if request.node.stash.get(PASSED, False) else "BAD"
+        version, ran = peers.version_of(executable), len(agent.recorded())
+        table.append({"ok": ok, "situation": situation, "mode": request.param, "version": version, "ran": ran,
                       "states": " ".join(world.states()) or "-", "told": said.replace("\n", " ")[:110]})  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from ony_core.server.audit import Log
 from ony_core.store import Store, rows
 
 NOON = 1_782_829_320  # the first second of a TOTP step
+BOOTED = 1000.0
 SIGNING = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 
 
@@ -19,7 +20,7 @@ class Clock:
     """Moves only when told to. random: never the same bytes twice, the same in every run."""
 
     def __init__(self, seed: str = "test") -> None:
-        self.now, self.up, self._seed, self._drawn = NOON, 1000.0, seed, 0
+        self.now, self.up, self._seed, self._drawn = NOON, BOOTED, seed, 0
 
     def wall(self) -> int:
         return self.now

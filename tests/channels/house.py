@@ -8,20 +8,20 @@ import asyncio
 import hashlib
 import json
 import shutil
+import socket
 import threading
 from collections.abc import Coroutine
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import pyotp
 
 from ony_core import canon, handoff
 from ony_core.clock import SystemClock, new_id
-from ony_core.config import Policy, Voice
+from ony_core.config import Config, Server, Voice
 from ony_core.model import Fact
 from ony_core.server import admin
+from ony_core.server.app import App
 from ony_core.server.desk import Desk
 from ony_core.server.keyring import Keyring
 from ony_core.server.message import Request
@@ -59,8 +59,23 @@ class StillClock:
         return SystemClock().random(n)
 
 
+class OpenApp(App):
+    """The server as `ony serve` runs it, its parts within a test's reach."""
+
+    store: Store
+    desk: Desk
+    keyring: Keyring
+    telephone: Telephone
+
+    def _telephone(self, store: Store, desk: Desk, keyring: Keyring) -> Telephone | None:
+        made = super()._telephone(store, desk, keyring)
+        assert made is not None
+        self.store, self.desk, self.keyring, self.telephone = store, desk, keyring, made
+        return made
+
+
 class House:
-    """`with House(prepared, folder) as house:`; everything asynchronous runs in a loop of its own thread."""
+    """`with House(prepared, folder) as house:`; the server runs in a loop of its own thread and listens on a real port."""
 
     def __init__(self, prepared: Path, folder: Path, *, phones: tuple[str, ...] = (NUMBER,), provider: str = "signalwire",
                  busy_retry_s: float = 0.05, **settings: Any) -> None:  # fmt: skip
@@ -70,25 +85,25 @@ class House:
         self.provider = Provider(time=VirtualTime(self.clock.advance), twilio_sids=provider == "twilio")
         self.settings = {"provider": provider, "caller": self.provider.owned[0], "project_id": self.provider.account,
                          "api_token": self.provider.token, "signing_key": self.provider.signing_key, **settings}  # fmt: skip
-        self.policy = Policy()
+        self.public_url = f"http://127.0.0.1:{_free_port()}"
 
     def __enter__(self) -> "House":
         self.provider.__enter__()
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self._thread.start()
-        self._web = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        threading.Thread(target=self._web.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        self.public_url = f"http://127.0.0.1:{self._web.server_address[1]}"
-        self.do(self._open())
+        server = Server(listen=self.public_url.removeprefix("http://"), public_url=self.public_url, data=str(self.folder))
+        self.config = Config(server=server, voice=Voice(**{"base_url": self.provider.base_url, **self.settings}))
+        self.app = OpenApp(self.config, self.clock)
+        self.do(self.app.start())
+        self.store, self.desk, self.telephone = self.app.store, self.app.desk, self.app.telephone
+        self.telephone._busy_retry_s = self.busy_retry_s
+        self.do(self._furnish())
         return self
 
     def __exit__(self, *_: object) -> None:
         self.provider.__exit__()
-        self._web.shutdown()
-        self._web.server_close()
-        self.do(self.telephone.close())
-        self.do(self._close())
+        self.do(self.app.stop())
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
         self.loop.close()
@@ -113,9 +128,10 @@ class House:
         """The code of the clock's present step."""
         return pyotp.TOTP(self.secret).at(self.clock.wall())
 
-    def pass_deadline(self) -> None:
-        self.clock.advance(self.policy.decision_deadline + 1)
-        self.do(self.desk.sweep_once())
+    def expires(self, request_id: str) -> rows.Handoff:
+        """Time runs out; the handoff once the server has noticed."""
+        self.clock.advance(self.config.policy.decision_deadline + 1)
+        return self.decided(request_id)
 
     def audit(self, kind: str) -> list[dict[str, Any]]:
         async def rows_of() -> list[dict[str, Any]]:
@@ -131,23 +147,15 @@ class House:
         row = self.do(found())
         return None if row is None else canon.loads(row.payload.encode())
 
-    def settle(self) -> None:
-        """Until every call is over and every follow-up of the telephone has run."""
-        self.provider.join()
+    async def followed(self) -> None:
+        """Until the telephone follows no call any more."""
+        while self.telephone._tasks:
+            await asyncio.wait(set(self.telephone._tasks))
 
     # ---------------------------------------------------------------- wiring
 
-    async def _open(self) -> None:
-        self.store = Store.open(self.folder / admin.DATABASE, self.clock)
-        self.keyring = Keyring.open(self.folder, self.store)
-        self.store.attach(admin.audit_log(self.folder, self.store, self.keyring, self.clock))
-        config: Any = SimpleNamespace(policy=self.policy)
-        self.desk = Desk(self.store, self.keyring, config, self.clock)
-        settings = Voice(**{"base_url": self.provider.base_url, **self.settings})
-        self.telephone = Telephone(settings, self.store, self.desk, self.keyring, self.clock, public_url=self.public_url,
-                                   busy_retry_s=self.busy_retry_s)  # fmt: skip
-        self.desk.channels.append(self.telephone)
-        office = admin.Admin(self.store, self.keyring, config, self.clock)
+    async def _furnish(self) -> None:
+        office = admin.Admin(self.store, self.app.keyring, self.config, self.clock)
         self.secret, self.devices = "", []
         for number in self.phones:
             body = canon.dumps({"email": EMAIL, "number": number, "verified": True})
@@ -174,9 +182,6 @@ class House:
         await self.desk.open(self.connector, body)
         return request_id
 
-    async def _close(self) -> None:
-        self.store.close()
-
 
 def prepare(folder: Path) -> Path:
     """A new server's data folder; copied for each test, because its password hash takes a while."""
@@ -184,22 +189,8 @@ def prepare(folder: Path) -> Path:
     return folder
 
 
-def _handler(house: House) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            path, _, query = self.path.partition("?")
-            headers = tuple((name.lower(), value) for name, value in self.headers.items())
-            answer = house.do(house.telephone.webhook(Request("POST", path, query, headers, body)))
-            self.send_response(answer.status)
-            self.send_header("Content-Type", answer.content_type)
-            self.send_header("Content-Length", str(len(answer.body)))
-            self.end_headers()
-            self.wfile.write(answer.body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    return Handler
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,13 +1,20 @@
 """Whole calls: a held request rings a simulated phone, keys travel as signed webhooks, and what the caller is told is what was stored."""
 
+import asyncio
+import http.client
+import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
+from ony_core.server import telephone
 from tests.channels.house import APPLY, COMMIT, NUMBER, OTHER_NUMBER, House, prepare
+from tests.sim.call import post, sign
 from tests.sim.phone import Phone
 
 
@@ -102,8 +109,7 @@ def test_three_wrong_codes_end_the_call_and_nothing_is_approved(house: House) ->
     house.provider.check()
     assert house.handoff(request_id).state == "ringing" and house.verdict(request_id) is None
     assert [row["result"] for row in house.audit("code")] == ["wrong", "wrong", "wrong"]
-    house.pass_deadline()
-    assert house.handoff(request_id).state == "expired"
+    assert house.expires(request_id).state == "expired"
 
 
 def test_a_wrong_code_can_be_followed_by_the_right_one(house: House) -> None:
@@ -197,10 +203,10 @@ FORGERIES: dict[str, tuple[dict[str, Any], str]] = {
     "two keys pressed at once": ({"extra": [("Digits", "2")]}, "malformed"),
     "two sids": ({"extra": [("CallSid", "x")]}, "malformed"),
     "letters as keys": ({"fields": {"Digits": "1a"}}, "malformed"),
-    "another step": ({"path": ("/choice", "/code")}, "wrong_step"),
-    "a later prompt": ({"path": ("n=1", "n=2")}, "wrong_step"),
-    "no prompt": ({"path": ("?n=1", "")}, "wrong_step"),
-    "the first document again": ({"path": ("/choice?n=1", "/start")}, "wrong_step"),
+    "another step": ({"address": lambda url: url.replace("/choice", "/code")}, "wrong_step"),
+    "a later prompt": ({"address": lambda url: url.replace("n=1", "n=2")}, "wrong_step"),
+    "no prompt": ({"address": lambda url: url.replace("?n=1", "")}, "wrong_step"),
+    "the first document again": ({"address": lambda url: url.replace("/choice?n=1", "/start")}, "wrong_step"),
 }
 
 
@@ -225,7 +231,7 @@ def test_a_webhook_that_does_not_fit_is_refused_and_the_true_one_still_works(hou
 
 
 def test_an_unknown_nonce_is_refused_without_a_row(house: House) -> None:
-    phone = opened(house).forges(path=("/v1/voice/", "/v1/voice/0")).press("2").hears("Denied")
+    phone = opened(house).forges(address=lambda url: re.sub("[0-9a-f]{64}", "0" * 64, url)).press("2").hears("Denied")
     house.decided(house.hold())
     house.provider.check()
     assert phone.attacks == [403] and house.audit("webhook_refused") == []
@@ -246,15 +252,8 @@ def test_a_webhook_of_one_call_does_not_pass_for_another(house: House) -> None:
     opened(house).press("1").hears("six digit code").press(house.code).hears("Approved")
     house.decided(house.hold())
     house.provider.check()
-    old = next(iter(house.provider.calls.values()))
-    nonce = old.get("Url").split("/")[5]
-    phone = opened(house)
-    phone.meanwhile(
-        lambda call: phone.acts.appendleft(
-            ("forge", {"key": None, "signature": None, "fields": {}, "extra": (), "path": (call.get("Url").split("/")[5], nonce)})
-        )
-    )
-    phone.press("2").hears("Denied")
+    old = next(iter(house.provider.calls.values())).webhooks[0].url.split("/")[5]
+    phone = opened(house).forges(address=lambda url: re.sub("[0-9a-f]{64}", old, url)).press("2").hears("Denied")
     house.decided(house.hold())
     house.provider.check()
     assert phone.attacks == [403]
@@ -272,13 +271,23 @@ def test_both_providers_and_both_keys_of_a_rotation(build: Any, provider: str) -
 
 
 def test_status_callbacks_may_come_twice_reversed_or_not_at_all(house: House) -> None:
+    calls: list[Any] = []
     for change in ({"twice": True}, {"backwards": True, "twice": False}, {"backwards": False, "lose": frozenset({"completed", "ringing"})}):
         for name, value in change.items():
             setattr(house.provider.delivery, name, value)
         opened(house).press("2").hears("Denied")
-        house.decided(house.hold())
-        house.provider.check()
+        calls += house.do(_calls(house, house.decided(house.hold()).id, house.provider.check))
+    assert [(call.status, call.ended_at is not None) for call in calls] == [
+        ("completed", True),
+        ("completed", True),
+        ("in-progress", False),
+    ]
     assert len([row for row in house.audit("call") if row["step"] == "ended"]) == 2
+
+
+async def _calls(house: House, request_id: str, after: Any) -> list[Any]:
+    await asyncio.to_thread(after)
+    return house.store.read(lambda tx: tx.org(house.connector.org_id).calls(request_id))
 
 
 def test_a_status_callback_never_decides(house: House) -> None:
@@ -314,17 +323,9 @@ def test_a_busy_line_is_not_tried_again_for_a_request_that_is_settled(build: Any
     house.provider.expect_call(NUMBER).busy()
     request_id = house.hold()
     house.provider.check()
-    house.pass_deadline()
-    house.do(_gone(house))
-    assert house.handoff(request_id).state == "expired" and len(house.provider.calls) == 1
-
-
-async def _gone(house: House) -> None:
-    """Until the telephone follows nothing any more."""
-    import asyncio
-
-    while house.telephone._tasks:
-        await asyncio.wait(set(house.telephone._tasks))
+    assert house.expires(request_id).state == "expired"
+    house.do(house.followed())
+    assert len(house.provider.calls) == 1 and [row["step"] for row in house.audit("call")] == ["placed", "ended"]
 
 
 def test_a_deadline_stops_the_ringing(house: House) -> None:
@@ -332,15 +333,14 @@ def test_a_deadline_stops_the_ringing(house: House) -> None:
     request_id = house.hold()
     while phone.call is None or phone.call.status != "ringing":
         house.handoff(request_id)
-    house.pass_deadline()
+    assert house.expires(request_id).state == "expired"
     house.provider.check()
-    assert house.handoff(request_id).state == "expired" and phone.call.status == "canceled"
+    assert phone.call.status == "canceled"
 
 
 def test_a_deadline_ends_a_call_in_progress(house: House) -> None:
-    phone = opened(house).meanwhile(lambda call: house.pass_deadline()).listens_on()
-    request_id = house.hold()
-    assert house.decided(request_id).state == "expired"
+    phone = opened(house).meanwhile(lambda call: house.clock.advance(400)).listens_on()
+    assert house.decided(house.hold()).state == "expired"
     house.provider.check()
     assert phone.call is not None and phone.call.status == "completed"
 
@@ -427,3 +427,103 @@ def test_no_number_key_or_code_reaches_an_audit_row_or_a_log(house: House, caplo
     said = caplog.text + "".join(str(house.audit(kind)) for kind in ("call", "webhook_refused", "verdict", "handoff", "step"))
     for secret in (NUMBER, NUMBER[2:], codes[0], house.secret, house.provider.signing_key, house.provider.token):
         assert secret not in said
+
+
+def test_only_posted_forms_are_webhooks(house: House) -> None:
+    """Signed or not: a signature over a form means nothing for a body that is not one."""
+    answers: list[int] = []
+
+    def odd(call: Any) -> None:
+        url, pairs = call.webhooks[-1].url, call.webhooks[-1].pairs
+        body, signature = urlencode(pairs), sign(house.provider.signing_key, url, pairs)
+        for method, kind in (
+            ("POST", "application/json"),
+            ("POST", ""),
+            ("GET", "application/x-www-form-urlencoded"),
+            ("PUT", "text/plain"),
+        ):
+            link = http.client.HTTPConnection(house.public_url.removeprefix("http://"), timeout=10)
+            link.request(method, url.removeprefix(house.public_url), body, {"Content-Type": kind, "X-SignalWire-Signature": signature})
+            answers.append(link.getresponse().status)
+            link.close()
+
+    opened(house).meanwhile(odd).press("2").hears("Denied")
+    house.decided(house.hold())
+    house.provider.check()
+    assert answers == [403, 403, 405, 405]
+
+
+def test_a_request_settled_before_the_gate_opens_is_not_told(house: House) -> None:
+    async def cancel() -> None:
+        org_id = house.connector.org_id
+        await house.store.write(lambda tx: tx.org(org_id).step(tx.org(org_id).handoff(request_id[0]), "cancel"))
+
+    house.provider.delivery.lose = frozenset({"in-progress"})  # on hearing it the server would hang up
+    phone = (
+        house.provider.expect_call(NUMBER)
+        .answer()
+        .hears("Press 5")
+        .meanwhile(lambda call: house.do(cancel()))
+        .press("5")
+        .hears("decided elsewhere")
+    )
+    request_id = [house.hold()]
+    house.provider.check()
+    assert "wants to" not in phone.heard
+
+
+@pytest.mark.parametrize("change", [{"state": "revoked"}, {"active_from": 2_000_000_000}])
+def test_a_phone_that_is_revoked_or_too_new_is_not_rung(house: House, change: dict[str, Any]) -> None:
+    ((name, value),) = change.items()
+
+    async def alter() -> None:
+        await house.store.write(lambda tx: tx._db.execute(f"UPDATE device SET {name} = ?", (value,)))
+
+    house.do(alter())
+    assert house.decided(house.hold()).state == "failed"
+    house.provider.check()
+    assert house.provider.requests == []
+
+
+def test_the_number_that_calls_is_never_called(build: Any) -> None:
+    house = build(phones=("+15550100000",))
+    assert house.decided(house.hold()).state == "failed"
+    assert house.provider.requests == []
+
+
+def test_an_unanswered_create_still_leads_to_the_next_phone(build: Any) -> None:
+    house = build(phones=(NUMBER, OTHER_NUMBER))
+    house.telephone._laml._deadline_s = 0.5
+    house.provider.next_create("timeout_after_accept")
+    house.provider.expect_call(NUMBER).no_answer()
+    opened(house, OTHER_NUMBER).press("2").hears("Denied")
+    assert house.decided(house.hold()).decided_by == house.devices[1]
+    house.provider.check()
+
+
+def test_lost_callbacks_are_made_up_for_by_asking(build: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telephone, "RECONCILE_S", 0.05)
+    house = build(phones=(NUMBER, OTHER_NUMBER))
+    house.provider.delivery.lose = frozenset({"busy", "no-answer"})
+    house.provider.expect_call(NUMBER).no_answer()
+    opened(house, OTHER_NUMBER).press("2").hears("Denied")
+    assert house.decided(house.hold()).decided_by == house.devices[1]
+    house.provider.check()
+
+
+def test_two_copies_of_one_webhook_at_once_count_once(house: House) -> None:
+    """The same signed press of 1, twenty times in parallel: one takes effect."""
+    answers: list[int] = []
+
+    def together(call: Any) -> None:
+        url, pairs = call.webhooks[-1].url.replace("/gate?n=1", "/choice?n=1"), [*call.params(), ("Digits", "1")]
+        house.clock.advance(2)
+        with ThreadPoolExecutor(20) as pool:
+            sent = [pool.submit(post, url, pairs, sign(house.provider.signing_key, url, pairs)) for _ in range(20)]
+            answers.extend(future.result()[0] for future in sent)
+
+    opened(house).meanwhile(together)
+    request_id = house.hold(COMMIT, "away")
+    assert house.decided(request_id).state == "approved"
+    house.provider.join()
+    assert sorted(answers) == [200] + [403] * 19

@@ -297,7 +297,7 @@ class Call:
         if forgery is None:
             return
         altered = [(name, forgery["fields"].get(name, value)) for name, value in pairs] + list(forgery["extra"])
-        address = url.replace(*forgery["path"]) if forgery["path"] else url
+        address = forgery["address"](url) if forgery["address"] else url
         signature = forgery["signature"]
         if signature is None:
             signature = sign(forgery["key"] or self.provider.signing_key, address, altered)

@@ -78,13 +78,13 @@ class Phone:
         return self._then("meanwhile", what)
 
     def forges(self, *, key: str | None = None, signature: str | None = None, fields: dict[str, str] | None = None,
-               extra: Sequence[tuple[str, str]] = (), path: tuple[str, str] | None = None) -> Phone:  # fmt: skip
+               extra: Sequence[tuple[str, str]] = (), address: Callable[[str], str] | None = None) -> Phone:  # fmt: skip
         """Before the next genuine webhook somebody sends an altered copy; `attacks` gets the answer's status.
 
         key: sign with this instead. signature: send exactly this ("" = no header). fields: replaced values. extra: added pairs.
-        path: (old, new) replaced in the address. Without key or signature the copy is signed correctly.
+        address: given the true one, the one it is sent to. Without key or signature the copy is signed correctly.
         """
-        return self._then("forge", {"key": key, "signature": signature, "fields": fields or {}, "extra": tuple(extra), "path": path})
+        return self._then("forge", {"key": key, "signature": signature, "fields": fields or {}, "extra": tuple(extra), "address": address})
 
     def replays(self, index: int = -1) -> Phone:
         """An earlier webhook of this call is sent again, byte by byte."""

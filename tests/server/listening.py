@@ -115,7 +115,7 @@ class Client:
         status, headers = parsed(head)
         body = b""
         while len(body) < int(headers.get("content-length", 0)):
-            body += self.sock.recv(65536)
+            body += self.sock.recv(int(headers["content-length"]) - len(body))
         return status, headers, body
 
     def byte_by_byte(self, data: bytes) -> bytes:

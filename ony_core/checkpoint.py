@@ -12,15 +12,17 @@ import hmac
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from hashlib import sha256
 
-from ony_core.clock import rfc3339, seconds_of
+from ony_core.clock import rfc3339
 from ony_core.errors import Malformed
 
 MAX_NOTE = 8192
 MAX_SIGNATURES = 16
 ORIGIN = re.compile(r"ony/[0-9a-f]{32}/org_[0-9a-f]{32}\Z", re.ASCII)
-_EXTENSION = re.compile(r"epoch 0 key ([0-9a-f]{8}) time (\S{20}) last ([0-9a-f]{64}) after (0|[1-9][0-9]{0,17})\Z", re.ASCII)
+_TIME = r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d:\d\dZ"
+_EXTENSION = re.compile(rf"epoch 0 key ([0-9a-f]{{8}}) time ({_TIME}) last ([0-9a-f]{{64}}) after (0|[1-9][0-9]{{0,17}})\Z", re.ASCII)
 _SIZE = re.compile(r"(?:0|[1-9][0-9]{0,17})\Z", re.ASCII)
 _SEAL, _ED25519 = 32, 64  # signature lengths tell the two lines apart
 _DASH = "\u2014 "
@@ -124,10 +126,11 @@ def _signature(line: str) -> tuple[str, bytes, bytes]:
 
 
 def _seconds(text: str) -> int:
+    """The pattern has settled the spelling; strptime would take half the time of a whole verification."""
     try:
-        return seconds_of(text)
+        return int(datetime.fromisoformat(text).timestamp())
     except ValueError:
-        raise Malformed("a checkpoint's time is not RFC 3339 in whole UTC seconds") from None
+        raise Malformed("a checkpoint's time is not a time") from None
 
 
 def _b64(data: bytes) -> str:

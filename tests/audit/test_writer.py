@@ -244,6 +244,11 @@ def test_a_witness_is_a_folder_a_file_or_a_plain_note(world, tmp_path):
 # ---------------------------------------------------------------- notes
 
 
+def extension_with(note: str, time: str) -> str:
+    at = note.index("time ") + len("time ")
+    return note[:at] + time + note[at + len(time) :]
+
+
 def test_a_note_has_one_spelling_only(world):
     good = world.note(23)
     origin, size, root, extension, _, ed25519, seal, _ = good.split("\n")
@@ -267,6 +272,10 @@ def test_a_note_has_one_spelling_only(world):
         good.replace("\n23\n", "\n2 3\n"),
         good.replace("epoch 0", "epoch 1"),
         good.replace("T1", "t1"),
+        extension_with(good, "2026-02-30T10:00:00Z"),
+        extension_with(good, "2026-06-30T24:00:00Z"),
+        extension_with(good, "2026-06-30 14:22:07Z"),
+        extension_with(good, "2026-06-30T14:22:61Z"),
         good.replace("ony/", "oni/"),
         good.replace("— ", "- "),
         spelled(origin, size, root, extension, "", seal[:-4]),

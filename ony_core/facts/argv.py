@@ -70,6 +70,8 @@ def _flag(line: Line, word: Word, words: list[Word], at: int, asked: frozenset[s
     name, equals, value = text.partition("=")
     canonical = _spelled(program, name, asked | valued, verb)
     _note(line, canonical)
+    if canonical != name:  # a beginning that fits several flags counts as all of them
+        line.flags.update(flag for flag in asked if flag.startswith(name) and flag.startswith("--") and len(name) > 2)
     if equals:
         line.values.append((canonical, word.part(value)))
         if value in ("false", "0", "no") and canonical not in valued:
@@ -141,10 +143,10 @@ class _Verb:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.found: list[str] = []
-        self.trie = tables().verbs.get(program.name, {})
+        self.trie = tables().trie(program.name)
         self.last = program.verbs == "last"
         self.done = not self.trie
-        self.maybe = False  # the last word can be the action, or a group that another word follows
+        self.acts = False  # an action word was found; the first word after it that no table knows is an operand
 
     def path(self) -> str:
         return " ".join(self.found)
@@ -161,29 +163,25 @@ class _Verb:
         if not self.trie:
             return False
         match = _child(self.program.name, tuple(self.found), word.text)
+        if match == UNLISTED and self.program.open and UNLISTED not in self.trie and self.path() in tables().whole(self.program.name):
+            self.done = True
+            return False
         self.found.append(match)
         self.trie = self.trie.get(match, {})
         self.done = not self.trie
         return match != UNLISTED
 
     def _scan(self, text: str) -> bool:
-        table = tables().actions[self.program.name]
-        if text in table.actions and text not in table.groups:
-            self.found.append(text)
-            self.done = True
-        elif text in table.groups:
-            self.found.append(text)
-            self.maybe = text in table.actions
-        elif self.maybe:
+        table = tables().actions(self.program.name)
+        known = text in table.groups or text in table.actions
+        match = text if known else next((w for w, pattern in table.wild if pattern.match(text)), None)
+        if match is None and self.acts:
             self.done = True
             return False
-        else:
-            match = next((w for w, pattern in table.wild if pattern.match(text)), None)
-            self.done = match is not None
-            if match is not None or not self.found or self.found[-1] != UNLISTED:
-                self.found.append(match or UNLISTED)
-            return match is not None
-        return True
+        self.acts = self.acts or match is not None and match not in table.groups
+        if match is not None or not self.found or self.found[-1] != UNLISTED:
+            self.found.append(match or UNLISTED)
+        return match is not None
 
     def words(self) -> tuple[str, ...]:
         return tuple(self.found[:MAX_VERB])
@@ -191,7 +189,7 @@ class _Verb:
 
 @lru_cache(maxsize=8192)
 def _child(program: str, path: tuple[str, ...], text: str) -> str:
-    trie = tables().verbs.get(program, {})
+    trie = tables().trie(program)
     for step in path:
         trie = trie.get(step, {})
     if text in trie:

@@ -118,7 +118,7 @@ def _touch(shell: "Shell", line: Line, role: str, stdin: Flow) -> frozenset[str]
     found: frozenset[str] = frozenset()
     for flag, value in line.values:
         found |= use(shell, value, program.roles.get(flag, ""), extra, stdin)
-    operands = line.operands
+    operands = line.operands[0 if line.value("-e", "--regexp", "-f", "--file", "--from-file") else program.skip :]
     if role in ("copy", "move", "link") and line.value("--target-directory", "-t") is None and len(operands) > 1:
         return found | transfer(shell, role, operands[:-1], operands[-1], extra)
     if role in ("copy", "move", "link"):
@@ -195,7 +195,8 @@ def _remember(shell: "Shell", word: Word, flow: Flow, extra: frozenset[str]) -> 
         made = Flow(before.text, before.taints).then(flow)
         shell.call.made[path] = Made(made.text, made.taints)
     elif "append" in extra or "modify" in extra:
-        shell.call.made[path] = Made(None, (before.taints if before else frozenset()) | flow.taints | {"changed"})
+        own = before is not None and not before.gone
+        shell.call.made[path] = Made(None, (before.taints if before is not None and own else frozenset({"changed"})) | flow.taints)
     else:
         fresh = _absent(shell, path) or before is not None and "changed" not in before.taints
         shell.call.made[path] = Made(flow.text, flow.taints | (set() if fresh and "placed" not in extra else {"changed"}))

@@ -111,7 +111,7 @@ def _mcp(shell: Shell, tool: str, given: dict[str, Any]) -> None:
     known = tables()
     program = server if ("mcp", server) in known.rules else UNLISTED
     verb = words[0] if words and words[0] in known.words["mcp"]["reads"] and not set(words) & set(known.words["mcp"]["never"]) else UNLISTED
-    if program != UNLISTED and name in known.verbs.get(program, {}):
+    if program != UNLISTED and name in known.trie(program):
         verb = name
     traits = _argument_traits(shell, given)
     shell.call.add("mcp", program, (verb,), args=len(given), traits=traits)

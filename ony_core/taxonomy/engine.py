@@ -35,18 +35,42 @@ def _judge(fact: Fact) -> Action:
     known = tables()
     if not _in_vocabulary(fact, known):
         return ODD
-    for rule in known.rules.get((fact.kind, fact.program)) or known.rules.get((fact.kind, ""), ()):
-        if matches(rule, fact):
-            return _action(rule, fact, known)
-    return _unknown(fact)
+    rules = known.rules.get((fact.kind, fact.program)) or known.rules.get((fact.kind, ""), ())
+    fitting = [rule for rule in rules if matches(rule, fact)]
+    program = known.programs.get(fact.program)
+    rule = _last(fitting, fact) if program is not None and program.verbs == "last" else _first(fitting, fact)
+    return _action(rule, fact, known) if rule is not None else _unknown(fact)
+
+
+def _first(fitting: list[Rule], fact: Fact) -> Rule | None:
+    """The first rule whose verb is this one, or that asks for none."""
+    verb = " ".join(fact.verb)
+    return next((rule for rule in fitting if not rule.joined or verb in rule.joined), None)
+
+
+def _last(fitting: list[Rule], fact: Fact) -> Rule | None:
+    """For programs whose verb stands after groups that nobody can list (`gcloud compute instances delete`).
+
+    A rule that asks for flags or traits alone comes first, then the whole verb, then the worst of all its parts: a noun that is also a
+    harmless verb elsewhere ("snapshots delete") must not hide the dangerous word beside it.
+    """
+    for rule in fitting:
+        if not rule.joined and (rule.flags or rule.all_flags or rule.not_flags or rule.traits or rule.any_traits):
+            return rule
+    words = [word for word in fact.verb if word != UNLISTED]
+    whole = " ".join(words)
+    if (words or not fact.verb) and (exact := next((rule for rule in fitting if whole in rule.joined), None)):
+        return exact
+    spans = {" ".join(words[start:end]) for start in range(len(words)) for end in range(start + 1, len(words) + 1)}
+    hits = [rule for rule in fitting if rule.joined & spans]
+    return max(hits, key=lambda rule: level(rule.risk), default=None) or next((rule for rule in fitting if not rule.joined), None)
 
 
 def matches(rule: Rule, fact: Fact) -> bool:
-    """Whether every condition of the rule holds for the fact."""
+    """Whether every condition of the rule but its verbs holds for the fact."""
     flags, traits = set(fact.flags), set(fact.traits)
     return bool(
-        (not rule.joined or _verb_fits(rule, fact))
-        and (not rule.flags or rule.flags & flags)
+        (not rule.flags or rule.flags & flags)
         and rule.all_flags <= flags
         and not rule.not_flags & flags
         and rule.traits <= traits
@@ -54,15 +78,6 @@ def matches(rule: Rule, fact: Fact) -> bool:
         and not rule.not_traits & traits
         and rule.args[0] <= fact.args <= rule.args[1]
     )
-
-
-def _verb_fits(rule: Rule, fact: Fact) -> bool:
-    if " ".join(fact.verb) in rule.joined:
-        return True
-    program = tables().programs.get(fact.program)
-    if program is None or program.verbs != "last":
-        return False
-    return any(" ".join(fact.verb[start:]) in rule.joined for start in range(1, len(fact.verb)))
 
 
 def _well_formed(fact: Any) -> bool:

@@ -37,6 +37,8 @@ class Program:
     help: frozenset[str] = frozenset({"--help", "--version"})
     flags: frozenset[str] = frozenset()  # long flags its handler looks at, so that beginnings of them are understood
     operands: str = "read"
+    skip: int = 0  # leading operands that are no files: a pattern, a filter
+    open: bool = False  # words after a whole verb are operands, even where longer verbs begin the same way
     roles: dict[str, str] = field(default_factory=dict)
     recursive: frozenset[str] = frozenset()
     wraps: int = -1  # operands before the command it runs; -1: runs none
@@ -87,14 +89,38 @@ class Tables:
     programs: dict[str, Program]
     names: dict[str, str]  # every spelling of a program -> its canonical name
     rules: dict[tuple[str, str], tuple[Rule, ...]]  # (kind, program or "") -> in order
-    verbs: dict[str, dict[str, Any]]  # program -> trie of verb words
-    actions: dict[str, Actions]
+    verbs: dict[str, list[str]]  # program -> its verbs
     flags: dict[str, frozenset[str]]  # program -> flags that any rule asks about
     traits: dict[str, str]  # trait -> words for a title
     targets: dict[str, Pattern[str]]
     words: dict[str, Any]  # every other list ("paths", "names", "environment", …) by table name
     verb_words: frozenset[str]
     all_rules: tuple[Rule, ...]
+    _tries: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _whole: dict[str, frozenset[str]] = field(default_factory=dict)
+    _actions: dict[str, Actions] = field(default_factory=dict)
+
+    def trie(self, program: str) -> dict[str, Any]:
+        """The verbs of a program, word by word; built when first asked for."""
+        if program not in self._tries:
+            made: dict[str, Any] = {}
+            for verb in self.verbs.get(program, ()):
+                _grow(made, verb.split())
+            self._tries[program] = made
+        return self._tries[program]
+
+    def whole(self, program: str) -> frozenset[str]:
+        """The verbs of a program as facts have them."""
+        if program not in self._whole:
+            joined = (" ".join(UNLISTED if w == "*" else w for w in verb.split()) for verb in self.verbs.get(program, ()))
+            self._whole[program] = frozenset(joined)
+        return self._whole[program]
+
+    def actions(self, program: str) -> Actions:
+        """How the verb of a "last" program is found; built when first asked for."""
+        if program not in self._actions:
+            self._actions[program] = _actions(self.trie(program))
+        return self._actions[program]
 
 
 @cache
@@ -182,7 +208,7 @@ def _index(programs: dict[str, Program], rules: list[Rule], words: dict[str, Any
     names = {spelling: p.name for p in programs.values() if p.name not in PSEUDO for spelling in (p.name, *p.names)}
     traits = words.pop("traits", {})
     by: dict[tuple[str, str], list[Rule]] = {}
-    verbs: dict[str, dict[str, Any]] = {}
+    verbs: dict[str, list[str]] = {}
     flags: dict[str, set[str]] = {}
     for number, rule in enumerate(rules):
         asked = rule.traits | rule.any_traits | rule.not_traits
@@ -190,26 +216,23 @@ def _index(programs: dict[str, Program], rules: list[Rule], words: dict[str, Any
         for name in rule.program or ("",):
             by.setdefault((rule.kind, name), []).append((number, rule))  # type: ignore[arg-type]
             flags.setdefault(name, set()).update(rule.flags | rule.all_flags | rule.not_flags)
-            for verb in rule.verbs:
-                _grow(verbs.setdefault(name, {}), verb.split())
+            verbs.setdefault(name, []).extend(rule.verbs)
     general = by.get(("command", ""), [])
     ordered = {
         key: tuple(r for _, r in sorted(found + (general if key[0] == "command" and key[1] else []), key=lambda pair: pair[0]))  # type: ignore[misc]
         for key, found in by.items()
     }
-    actions = {name: _actions(verbs.get(name, {})) for name, p in programs.items() if p.verbs == "last"}
     targets = {kind: compile(pattern) for kind, pattern in words.pop("targets", {}).items()}
     return Tables(
         programs,
         names,
         ordered,
         verbs,
-        actions,
         {n: frozenset(f) for n, f in flags.items()},
         traits,
         targets,
         words,
-        frozenset(_all_words(verbs)) | {UNLISTED} | set(words.get("sql", {}).get("verbs", ())) | set(words.get("mcp", {}).get("reads", ())),
+        frozenset(word for rule in rules for verb in rule.verbs for word in verb.split()) | {UNLISTED} | set(words.get("sql", {}).get("verbs", ())) | set(words.get("mcp", {}).get("reads", ())),
         tuple(rules),
     )
 
@@ -217,16 +240,6 @@ def _index(programs: dict[str, Program], rules: list[Rule], words: dict[str, Any
 def _grow(trie: dict[str, Any], path: list[str]) -> None:
     for word in path:
         trie = trie.setdefault(UNLISTED if word == "*" else word, {})
-
-
-def _all_words(verbs: dict[str, dict[str, Any]]) -> set[str]:
-    found: set[str] = set()
-    waiting = list(verbs.values())
-    while waiting:
-        trie = waiting.pop()
-        found.update(trie)
-        waiting.extend(trie.values())
-    return found
 
 
 def _actions(trie: dict[str, Any]) -> Actions:

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from ony_core.facts.shell import Shell
 
 
+_READ_ONLY = {"-readonly", "-safe", "--readonly"}
+
+
 def sql_client(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
     """psql, mysql, sqlite3, duckdb, sqlcmd …"""
     line, _ = read(program, words)
@@ -21,6 +24,8 @@ def sql_client(shell: "Shell", program: Program, words: list[Word], stdin: Flow)
     texts = [v for f, v in line.values if program.roles.get(f) == "text"]
     files = [v for f, v in line.values if program.roles.get(f) == "script"]
     taints = stdin.taints
+    if program.name in tables().words["names"]["sql_verb_clients"] and line.operands and line.operands[0].text in ("query", "config", "open"):
+        texts += line.operands[1:] if line.operands[0].text == "query" else [Word("select 1")]
     if program.name in tables().words["names"]["sql_operand_clients"]:
         taints |= _database_file(shell, line)
         texts += line.operands[1:]
@@ -33,7 +38,7 @@ def sql_client(shell: "Shell", program: Program, words: list[Word], stdin: Flow)
             _text(shell, program, line, stdin.text, stdin.taints)
         elif stdin.text is None:
             shell.call.add("opaque", traits=stdin.taints & {"network", "decoded", "secret"} or {"sql_unknown"})
-        elif not line.flags & {"--list", "-l"}:
+        elif not line.flags & {"--list", "-l"} | _READ_ONLY:
             shell.call.add("grant", traits=("open_ended",))
     return Flow(None, taints | {"database_output"})
 
@@ -46,6 +51,8 @@ def _database_file(shell: "Shell", line: Line) -> frozenset[str]:
 
 def _traits(shell: "Shell", program: Program, line: Line) -> set[str]:
     """Where the statements would act: a database of this session's own making can be lost."""
+    if line.flags & _READ_ONLY:
+        return {"made_by_session"}
     if program.name not in tables().words["names"]["sql_operand_clients"] or not line.operands:
         return set()
     name = line.operands[0]

@@ -60,7 +60,7 @@ def _setting(shell: "Shell", key: str, text: str, traits: set[str]) -> None:
         traits |= {"config_exec"} if text[:1] == "!" else set()
         shell.child().source(text[1:].replace(HOLE, "${_}") if text[:1] == "!" else "git " + text.replace(HOLE, "${_}"))
     elif any(fnmatchcase(key, pattern) for pattern in tables().words["names"]["git_running_config"]):
-        if text not in ("", "cat", "less", "true", "false", "less -FRX", "delta"):
+        if text not in tables().words["names"]["git_harmless_values"]:
             traits.add("config_exec")
 
 
@@ -119,7 +119,7 @@ def _discard(shell: "Shell", line: Line, verb: str, words: list[Word], traits: s
     if verb == "checkout":
         after = [w for w in words[texts.index("--") + 1 :]] if "--" in texts else []
         creates = line.flags & {"-b", "-B", "--orphan", "--detach", "-t", "--track"}
-        pathspecs = after or ([] if creates else operands[1:] if len(operands) > 1 else [w for w in operands if _is_path(shell, w)])
+        pathspecs = after or (operands[1:] if len(operands) > 1 else [] if creates else [w for w in operands if _is_path(shell, w)])
     elif verb == "restore":
         pathspecs = operands
     else:

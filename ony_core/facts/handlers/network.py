@@ -68,7 +68,7 @@ def curl(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
         traits.discard("localhost")
     body, taints = _body(shell, line, stdin)
     method = (line.value("-X", "--request", "--method") or Word("")).text.upper()
-    upload = line.value("-T", "--upload-file", "--post-file", "--body-file")
+    upload = line.value("--upload-file", "--post-file", "--body-file", *(["-T"] if program.name == "curl" else []))
     if upload is not None:
         taints |= stdin.taints if upload.text in ("-", ".") else commands.read_file(shell, upload) | _copied(shell, upload)
     reads_body = "-G" in line.flags or "--get" in line.flags

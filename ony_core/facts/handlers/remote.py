@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from ony_core.facts import commands
 from ony_core.facts.argv import Line, read
 from ony_core.facts.handlers.files import _ssh_option
+from ony_core.facts.sql import statements
 from ony_core.facts.targets import targets_of
 from ony_core.facts.words import EMPTY, HOLE, Flow, Word
 from ony_core.taxonomy.tables import Program, tables
@@ -93,6 +94,8 @@ def far_text(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -
     line, _ = read(program, words)
     commands.finish(shell, line, stdin)
     for flag, value in line.values:
+        if flag == "--query-string" and "start-query-execution" in line.verb:
+            statements(shell.call, value.text, "psql", set())
         if flag in ("--command", "-c") and "ssh" in line.verb:
             far(shell, value.text, EMPTY)
     return Flow(None, frozenset(tables().words["outputs"].get(program.name, ())))

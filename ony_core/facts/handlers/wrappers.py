@@ -45,8 +45,11 @@ def env(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flo
     inner = shell.child()
     for _, text in [(f, v) for f, v in line.values if f in ("-S", "--split-string")]:
         return inner.source(text.text.replace(HOLE, "${_}") + " " + " ".join("'" + w.text.replace("'", "") + "'" for w in rest), stdin)
-    while rest and "=" in rest[0].text:
-        name, _, value = rest[0].text.partition("=")
+    while rest and ("=" in rest[0].text or rest[0].text in ("-", "--")):
+        name, equals, value = rest[0].text.partition("=")
+        if not equals:
+            rest = rest[1:]
+            continue
         inner.set(name, rest[0].part(value), exported=True)
         rest = rest[1:]
     if not rest:

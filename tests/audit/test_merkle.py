@@ -99,6 +99,7 @@ def test_consistency_proofs_of_all_pairs_are_the_rfc_s_and_hold_for_their_heads_
         assert merkle.verify_consistency(old, new, before, after, proof)
         assert not merkle.verify_consistency(old, new, sha256(before).digest(), after, proof)
         assert not merkle.verify_consistency(old, new, before, after, [*proof, after])
+        assert old in (0, new) or not merkle.verify_consistency(old, new, before, after, [])
         if proof:
             assert not merkle.verify_consistency(old, new, before, after, proof[:-1])
             assert not merkle.verify_consistency(old, new, before, sha256(after).digest(), proof)

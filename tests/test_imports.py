@@ -167,7 +167,7 @@ def test_the_pure_core_touches_no_file_socket_clock_or_environment(module):
 
 
 def test_the_hook_imports_four_modules_of_the_interpreter_and_nothing_of_ours():
-    assert {name for name, _ in imported("hook")} <= {"_socket", "os", "sys", "time"}
+    assert {name for name, _ in imported("hook")} <= {"_socket", "posix", "os", "sys", "time"}  # os: by hand only, see tests/connector
 
 
 @pytest.mark.parametrize("module", sorted(STDLIB_ONLY & set(modules())))

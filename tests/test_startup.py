@@ -39,9 +39,9 @@ def test_audit_verify_needs_the_standard_library_alone(own_home):
 
 def test_ony_hook_loads_nothing_of_ours_but_the_hook(own_home):
     probe = (
-        "import os; real = os._exit\n"
+        "import posix; real = posix._exit\n"
         "def told(code):\n    sys.stderr.write('\\n' + ' '.join(sorted(sys.modules)) + '\\n'); sys.stderr.flush(); real(code)\n"
-        "os._exit = told; sys.argv = ['ony', 'hook', 'claude']; import runpy\n"
+        "posix._exit = told; sys.argv = ['ony', 'hook', 'claude']; import runpy\n"
         f"runpy.run_path({str(ROOT / 'ony.py')!r}, run_name='__main__')"
     )
     done = subprocess.run([sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{probe}"],

@@ -20,17 +20,16 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import ModuleType
 from typing import Any, TypeVar
 
 from ony_core import agents, canon, hook
 from ony_core.agents.event import Notice, Reply, blocked
 from ony_core.connector import control, home
-from ony_core.connector.gate import Gate
+from ony_core.connector.gate import Gate, Weighed
 from ony_core.connector.hold import GRACE_S, Hold
 from ony_core.connector.install import claude as claude_settings
 from ony_core.errors import Malformed, OnyError
-from ony_core.model import Decision, ToolCall
+from ony_core.model import Decision
 
 log = logging.getLogger("ony.connector")
 T = TypeVar("T")
@@ -91,11 +90,9 @@ class Daemon:
             writer.close()
 
     async def _answer(self, reader: asyncio.StreamReader) -> Reply:
-        header = _HEADER.match(await asyncio.wait_for(reader.readuntil(b"\n"), FRAME_S))
-        size = int.from_bytes(await asyncio.wait_for(reader.readexactly(4), FRAME_S), "big")
-        if not header or size > hook.LIMIT:
+        header, data = await asyncio.wait_for(_frame(reader), FRAME_S)
+        if not header:
             return blocked("the daemon does not know this kind of hook, so the call is blocked: run `ony install` again")
-        data = await asyncio.wait_for(reader.readexactly(size), FRAME_S)
         word = header[1].decode()
         if word == control.AGENT:
             return await self._control(header[2].decode(), data)
@@ -103,29 +100,30 @@ class Daemon:
             return blocked("the daemon does not know this agent, so the call is blocked")
         return await self._event(agents.BY_WORD[word], data, reader)
 
-    async def _event(self, agent: ModuleType, data: bytes, reader: asyncio.StreamReader) -> Reply:
+    async def _event(self, agent: agents.Agent, data: bytes, reader: asyncio.StreamReader) -> Reply:
         try:
-            event = await self._in(self._weighing, WEIGH_S, agent.read, data)
-            if isinstance(event, Notice):
-                harm = await self._in(self._weighing, WEIGH_S, claude_settings.harm, event) if agent.changes_settings(event) else ""
-                reply = agent.answer(event, harm)
-            else:
-                reply = agent.reply(await self._decide(event, reader), event)
+            understood = await self._in(self._weighing, WEIGH_S, self._understand, agent, data)
+            if isinstance(understood, Weighed):
+                return agent.reply(await self._decide(understood, reader), understood.call)
+            return understood
         except Malformed as error:
-            reply = agent.refuse(f"Ony: {error}, so the call is blocked")
+            return agent.refuse(f"Ony: {error}, so the call is blocked")
         except TimeoutError:
-            reply = agent.refuse("Ony: understanding the call took too long, so it is blocked")
+            return agent.refuse("Ony: understanding the call took too long, so it is blocked")
         except Exception as error:  # noqa: BLE001 boundary: an unexpected failure is a no
             log.error("unexpected %s while answering: %s", type(error).__name__, _where(error))
             self.gate.outbox.add("refused", reason="unexpected")
-            reply = agent.refuse(f"Ony: unexpected {type(error).__name__} in the daemon, so the call is blocked. See its log")
-        assert isinstance(reply, Reply)
-        return reply
+            return agent.refuse(f"Ony: unexpected {type(error).__name__} in the daemon, so the call is blocked. See its log")
 
-    async def _decide(self, call: ToolCall, reader: asyncio.StreamReader) -> Decision:
-        weighed = await self._in(self._weighing, WEIGH_S, self.gate.weigh, call)
-        if weighed.outcome == "pass":
-            return Decision("pass")
+    def _understand(self, agent: agents.Agent, data: bytes) -> "Weighed | Reply":
+        """In one go in one thread: most calls are harmless and done after this."""
+        event = agent.read(data)
+        if isinstance(event, Notice):
+            return agent.answer(event, claude_settings.harm(event) if agent.changes_settings(event) else "")
+        weighed = self.gate.weigh(event)
+        return agent.reply(Decision("pass"), event) if weighed.outcome == "pass" else weighed
+
+    async def _decide(self, weighed: Weighed, reader: asyncio.StreamReader) -> Decision:
         if len(self.holds) >= MAX_HOLDS:
             return Decision("deny", "Ony: too many calls are waiting for an answer already, so this one is blocked")
         hold = Hold(self.gate, weighed)
@@ -229,6 +227,15 @@ def _listener(path: str) -> socket.socket:
         os.umask(before)
     listener.listen(128)
     return listener
+
+
+async def _frame(reader: asyncio.StreamReader) -> tuple[re.Match[bytes] | None, bytes]:
+    """Header and body of one request; no header where it is not one of ours, or larger than a hook sends."""
+    header = _HEADER.match(await reader.readuntil(b"\n"))
+    size = int.from_bytes(await reader.readexactly(4), "big")
+    if not header or size > hook.LIMIT:
+        return None, b""
+    return header, await reader.readexactly(size)
 
 
 def _framed(reply: Reply) -> bytes:

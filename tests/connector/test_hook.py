@@ -279,7 +279,7 @@ def test_typed_by_hand_it_asks_the_daemon_of_ony_home(folder):
 
 
 def test_the_hook_loads_nothing_but_four_modules():
-    bare = _modules("import os, sys, time")
+    bare = _modules("import posix, sys, time")
     loaded = _modules(f"exec(compile(open({str(HOOK)!r}).read(), 'hook', 'exec'), {{'__name__': 'hook'}})")
     assert loaded - bare <= {"_socket"}
 

@@ -275,7 +275,7 @@ def _of_this_log(witnesses: list[Head], report: Report) -> list[Head]:
     others = sorted({head.origin for head in witnesses if head.origin != report.origin})
     if others:
         report.notes.append(f"heads of {len(others)} other log(s) in the witness were left out")
-    return [head for head in witnesses if head.origin == report.origin]
+    return [head for head in witnesses if head.origin == report.origin and head.size > 0]  # an empty tree anchors nothing
 
 
 def _sealed(head: Head, key: bytes) -> bool:

@@ -9,8 +9,9 @@ import pytest
 
 from ony_core import auditlog, notes
 from ony_core.errors import OnyError
+from ony_core.merkle import EMPTY_ROOT
 from ony_core.verify import verify
-from tests.audit.world import ORG, World, check_database, check_export, digest, first, resealed
+from tests.audit.world import ORG, ORIGIN, World, check_database, check_export, digest, first, resealed
 
 Attack = Callable[[World], None]
 
@@ -217,6 +218,16 @@ def test_heads_of_other_logs_are_left_out_and_do_not_make_it_ok(world, tmp_path)
     head = world.head(23)
     report = check_database(world, notes.Head("ony/" + "00" * 16 + "/" + ORG, 23, head.root, head.note))
     assert report.result == "OK-UNANCHORED" and "other log" in report.notes[0]
+
+
+def test_a_head_of_an_empty_log_anchors_nothing(world):
+    assert check_database(world, notes.Head(ORIGIN, 0, EMPTY_ROOT, world.note(2), "forged")).result == "OK-UNANCHORED"
+
+
+def test_a_witness_that_disagrees_is_said_to_be_sealed_or_not(world):
+    for note, said in ((world.note(8), "sealed by the same key"), ("", "not sealed by this key")):
+        report = check_database(world, notes.Head(ORIGIN, 8, bytes(32), note, "connector b"))
+        assert first(report) == ("FORK", 8) and said in report.findings[0].what
 
 
 @pytest.mark.parametrize("cut", range(24))

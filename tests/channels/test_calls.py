@@ -458,7 +458,7 @@ def test_a_request_settled_before_the_gate_opens_is_not_told(house: House) -> No
         org_id = house.connector.org_id
         await house.store.write(lambda tx: tx.org(org_id).step(tx.org(org_id).handoff(request_id[0]), "cancel"))
 
-    house.provider.delivery.lose = frozenset({"in-progress"})  # on hearing it the server would hang up
+    house.provider.delivery.lose = frozenset({"initiated", "ringing", "in-progress"})  # on hearing one the server would hang up
     phone = (
         house.provider.expect_call(NUMBER)
         .answer()

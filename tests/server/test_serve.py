@@ -1,0 +1,423 @@
+"""The server as people meet it: `ony admin` and `ony serve` as processes on a folder, and every route's door."""
+
+import contextlib
+import hashlib
+import http.client
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import pyotp
+import pytest
+
+from ony_core import program
+from ony_core.clock import SystemClock, new_id
+from ony_core.server.admin import DATABASE
+from ony_core.server.routes import LOCAL, PUBLIC, TABLE
+from ony_core.store import Store
+
+EMAIL, PASSWORD = "owner@example.com", "correct horse battery"
+NUMBER = "+15550100123"
+LIMIT_S = 30
+ID = "req_" + "0" * 32
+
+
+def ony(*words: str, stdin: str = "", **environ: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [*program.command(), *words], input=stdin, env={**os.environ, **environ}, capture_output=True, text=True, timeout=60
+    )
+
+
+class Server:
+    """One folder, one server on it at a time. log: its standard error."""
+
+    def __init__(self, folder: Path) -> None:
+        self.data, self.log = folder / "data", folder / "log"
+        made = ony(
+            "admin", "init", "--data", str(self.data), "--org", "Test", "--email", EMAIL, "--password-stdin", "--json", stdin=PASSWORD
+        )
+        self.made = json.loads(made.stdout)
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(self, **environ: str) -> "Server":
+        with open(self.log, "w") as log:
+            words = ["serve", "--data", str(self.data), "--listen", "127.0.0.1:0"]
+            self.process = subprocess.Popen(
+                [*program.command(), *words], env={**os.environ, **environ}, stdout=subprocess.PIPE, stderr=log, text=True
+            )
+        assert self.process.stdout is not None
+        self.ready_line = self.process.stdout.readline()
+        self.port = int(self.ready_line.split("127.0.0.1:")[1].split(",")[0])
+        return self
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        assert self.process is not None
+        self.process.send_signal(number)
+        try:
+            return self.process.wait(LIMIT_S)
+        finally:
+            self.process.kill()
+            self.process.stdout.close()
+
+    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, dict[str, str], bytes]:
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=LIMIT_S)) as link:
+            link.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+            response = link.getresponse()
+            return response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
+
+    def problem(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, str]:
+        status, _, said = self.ask(method, path, body, **headers)
+        return status, json.loads(said)["error"]["code"]
+
+    def admin(self, *words: str):
+        done = ony("admin", *words, "--data", str(self.data), "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+
+@pytest.fixture
+def server():
+    with tempfile.TemporaryDirectory(prefix="ony-") as folder:
+        made = Server(Path(folder))
+        yield made
+        if made.process is not None and made.process.poll() is None:
+            made.stop()
+
+
+@pytest.fixture(scope="module")
+def running():
+    with tempfile.TemporaryDirectory(prefix="ony-") as folder:
+        made = Server(Path(folder))
+        made.token = enrolled(made.data)
+        made.revoked = enrolled(made.data, revoke=True)
+        yield made.start()
+        made.stop()
+
+
+def enrolled(data: Path, revoke: bool = False) -> str:
+    """A connector's token, written before any server runs."""
+    clock, token = SystemClock(), "con_" + os.urandom(32).hex()
+    store = Store.open(data / DATABASE, clock)
+
+    def add(tx):
+        org = tx.org(tx.org_ids()[0])
+        connector_id = new_id("con", clock)
+        org.add_connector(connector_id, org.users()[0].id, "laptop", hashlib.sha256(token.encode()).digest(), "0.2.0")
+        if revoke:
+            org.revoke_connector(connector_id)
+
+    store.write_now(add)
+    store.close()
+    return token
+
+
+# ---------------------------------------------------------------- ony admin init
+
+
+def test_init_makes_a_server_that_is_its_owners_alone(server):
+    assert server.made.keys() == {"org_id", "user_id", "verification_key"}
+    assert stat.S_IMODE(os.stat(server.data).st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in server.data.iterdir()} == {0o600}
+
+
+def test_init_a_second_time_changes_nothing(server):
+    before = {path.name: path.read_bytes() for path in server.data.iterdir()}
+    again = ony("admin", "init", "--data", str(server.data), "--org", "X", "--email", EMAIL, "--password-stdin", stdin=PASSWORD)
+    assert again.returncode == 1 and "already" in again.stderr and again.stdout == ""
+    assert {path.name: path.read_bytes() for path in server.data.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("words", "stdin", "what"),
+    [
+        (("--org", "T", "--email", EMAIL), PASSWORD, "--password-stdin"),
+        (("--org", "T", "--email", EMAIL, "--password-stdin"), "short", "12 characters"),
+        (("--org", "T", "--email", EMAIL, "--password-stdin"), "", "12 characters"),
+        (("--org", "T", "--email", "nobody", "--password-stdin"), PASSWORD, "--email"),
+        (("--email", EMAIL, "--password-stdin"), PASSWORD, "--org"),
+    ],
+    ids=["no terminal to ask on", "a short password", "no password", "not an email", "no organisation"],
+)
+def test_init_refuses_in_one_line_and_leaves_nothing(words, stdin, what, tmp_path):
+    done = ony("admin", "init", "--data", str(tmp_path / "data"), *words, stdin=stdin)
+    assert done.returncode == 2 and done.stderr.startswith("ony: ") and done.stderr.count("\n") == 1 and what in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
+# ---------------------------------------------------------------- start and stop
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_serve_says_one_line_when_ready_and_ends_well_when_asked(server, number):
+    server.start()
+    assert server.ready_line == f"ony: serving on http://127.0.0.1:{server.port}, data in {server.data}\n"
+    assert server.ask("GET", "/healthz")[::2] == (200, b"ok")
+    assert server.stop(number) == 0
+    assert not (server.data / "admin.sock").exists()
+    assert all(json.loads(line) for line in server.log.read_text().splitlines())
+
+
+def test_a_second_server_on_the_same_folder_is_refused_and_the_first_goes_on(server):
+    server.start()
+    second = ony("serve", "--data", str(server.data), "--listen", "127.0.0.1:0")
+    assert second.returncode == 1 and "another server is using this data folder" in second.stderr
+    assert server.ask("GET", "/healthz")[0] == 200
+    assert server.admin("status")["latched"] == ""
+
+
+def test_a_taken_port_is_refused_and_the_folder_is_free_again(server):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = ony("serve", "--data", str(server.data), "--listen", f"127.0.0.1:{taken.getsockname()[1]}")
+    assert done.returncode == 1 and "cannot listen on" in done.stderr
+    assert server.start().stop() == 0
+
+
+def test_a_server_that_was_killed_starts_again(server):
+    server.start().stop(signal.SIGKILL)
+    assert (server.data / "admin.sock").exists()
+    server.start()
+    assert server.admin("status")["waiting"] == 0
+
+
+@pytest.mark.parametrize("mode", [0o750, 0o701])
+def test_a_data_folder_that_others_can_look_into_is_refused(server, mode):
+    server.data.chmod(mode)
+    done = ony("serve", "--data", str(server.data), "--listen", "127.0.0.1:0")
+    assert done.returncode == 1 and "chmod 700" in done.stderr
+
+
+@pytest.mark.parametrize("made", [False, True], ids=["no folder", "an empty folder"])
+def test_serve_makes_no_server_of_its_own(tmp_path, made):
+    if made:
+        (tmp_path / "data").mkdir(mode=0o700)
+    done = ony("serve", "--data", str(tmp_path / "data"), "--listen", "127.0.0.1:0")
+    assert done.returncode == 1 and "ony admin init" in done.stderr
+    assert not made or list((tmp_path / "data").iterdir()) == []
+
+
+def test_a_lost_master_key_is_never_made_anew(server):
+    (server.data / "master.key").unlink()
+    done = ony("serve", "--data", str(server.data), "--listen", "127.0.0.1:0")
+    assert done.returncode == 1 and "none is made anew" in done.stderr
+    assert not (server.data / "master.key").exists()
+
+
+def test_without_the_audit_key_nothing_changes_any_more(server):
+    (server.data / "audit.key").unlink()
+    server.start()
+    said = ony("admin", "phone", "--data", str(server.data), "--email", EMAIL, "--number", NUMBER, "--verified")
+    assert said.returncode == 1 and server.admin("device", "list") == []
+    assert not (server.data / "audit.key").exists()
+
+
+def test_stopping_sends_a_waiting_probe_away_quickly(server):
+    server.start()
+    idle = socket.create_connection(("127.0.0.1", server.port))
+    began = time.monotonic()
+    assert server.stop() == 0 and time.monotonic() - began < 4
+    assert idle.recv(10) == b""
+    idle.close()
+
+
+# ---------------------------------------------------------------- the routes' doors
+
+
+@pytest.mark.parametrize("route", [r for r in TABLE if r.who == "connector"], ids=lambda r: f"{r.method} {r.path}")
+@pytest.mark.parametrize(
+    ("who", "answered"),
+    [("nobody", (401, "unknown_token")), ("a stranger", (401, "unknown_token")), ("a revoked connector", (403, "connector_revoked"))],
+)
+def test_a_connectors_route_opens_to_an_active_token_alone(running, route, who, answered):
+    token = {"nobody": "", "a stranger": "Bearer con_" + "0" * 64, "a revoked connector": f"Bearer {running.revoked}"}[who]
+    headers = {"Authorization": token} if token else {}
+    body = b"{}" if route.method == "POST" else None
+    assert running.problem(route.method, route.path.replace("{id}", ID), body, Content_Type="application/json", **headers) == answered
+
+
+@pytest.mark.parametrize("route", [r for r in TABLE if r.who == "connector"], ids=lambda r: f"{r.method} {r.path}")
+def test_and_it_does_open_to_that(running, route):
+    body = b"{}" if route.method == "POST" else None
+    status, _, _ = running.ask(
+        route.method, route.path.replace("{id}", ID), body, Content_Type="application/json", Authorization=f"Bearer {running.token}"
+    )
+    assert status in (200, 400, 404)
+
+
+@pytest.mark.parametrize("route", [r for r in TABLE if r.who == "owner-local"], ids=lambda r: f"{r.method} {r.path}")
+def test_the_administrators_routes_are_not_on_the_network(running, route):
+    path = route.path.replace("{id}", ID)
+    assert running.problem(route.method, path, Authorization=f"Bearer {running.token}") == (404, "unknown_path")
+
+
+def test_every_route_has_a_listener():
+    assert {route.who for route in TABLE} == set(PUBLIC) | set(LOCAL)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "answered"),
+    [
+        ("GET", "/", (404, "unknown_path")),
+        ("GET", "/v1/handoffs/req_short", (404, "unknown_path")),
+        ("GET", f"/v1/handoffs/{ID}/", (404, "unknown_path")),
+        ("GET", f"/v1/handoffs/{ID}%00", (404, "unknown_path")),
+        ("POST", "/healthz", (405, "method")),
+        ("GET", "/v1/enroll", (405, "method")),
+        ("POST", f"/v1/voice/{'0' * 64}/start", (404, "unknown_path")),
+    ],
+    ids=[
+        "the root",
+        "not an id",
+        "a slash more",
+        "an escaped byte",
+        "posting to a probe",
+        "getting what is posted",
+        "voice without a provider",
+    ],
+)
+def test_what_the_table_does_not_hold_is_refused(running, method, path, answered):
+    assert running.problem(method, path) == answered
+
+
+def test_a_wrong_method_is_told_the_right_one(running):
+    assert running.ask("GET", "/v1/enroll")[1]["allow"] == "POST"
+
+
+@pytest.mark.parametrize("kind", ["", "text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin-1"])
+def test_a_body_that_does_not_say_it_is_json_is_refused(running, kind):
+    assert running.problem("POST", "/v1/enroll", b"{}", Content_Type=kind) == (415, "not_json")
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"{}", b'{"code":1}', b'{"code":"a","code":"b"}'])
+def test_a_body_that_is_not_what_it_must_be_is_a_400(running, body):
+    assert running.problem("POST", "/v1/enroll", body, Content_Type="application/json") == (400, "malformed")
+
+
+def test_a_repeated_authorization_is_nobodys(running):
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", running.port, timeout=LIMIT_S)) as link:
+        link.putrequest("GET", "/v1/bundle")
+        for _ in range(2):
+            link.putheader("Authorization", f"Bearer {running.token}")
+        link.endheaders()
+        assert link.getresponse().status == 400
+
+
+def test_a_foreign_host_is_refused(running):
+    assert running.ask("GET", "/healthz", Host="evil.example")[0] == 400
+
+
+# ---------------------------------------------------------------- readiness
+
+
+def test_without_a_voice_the_server_lives_but_is_not_ready_and_says_why(running):
+    status, _, body = running.ask("GET", "/readyz")
+    assert status == 503 and json.loads(body) == {"ready": False, "reasons": ["no_voice_provider"], "missing": ["no_active_phone"]}
+    assert "no voice provider" in running.log.read_text()
+
+
+VOICE = {
+    "ONY_SERVER_PUBLIC_URL": "https://ony.example.com",
+    "ONY_VOICE_PROVIDER": "signalwire",
+    "ONY_VOICE_BASE_URL": "http://127.0.0.1:9/api",
+    "ONY_VOICE_PROJECT_ID": "abc",
+    "ONY_VOICE_API_TOKEN": "hunter2",
+    "ONY_VOICE_FROM": "+15550100000",
+}
+
+
+def test_with_a_voice_it_is_ready_and_a_missing_phone_is_named(server):
+    server.start(**VOICE, ONY_VOICE_SIGNING_KEY="PSK_x")
+    assert json.loads(server.ask("GET", "/readyz")[2]) == {"ready": True, "reasons": [], "missing": ["no_active_phone"]}
+    server.admin("phone", "--email", EMAIL, "--number", NUMBER, "--verified")
+    status, headers, body = server.ask("GET", "/readyz", Host="ony.example.com")
+    assert status == 200 and json.loads(body)["missing"] == [] and "strict-transport-security" in headers
+    assert server.ask("POST", f"/v1/voice/{'0' * 64}/start")[0] == 403, "a forged webhook"
+
+
+def test_a_voice_without_its_signing_key_does_not_start(server):
+    done = ony("serve", "--data", str(server.data), "--listen", "127.0.0.1:0", **VOICE)
+    assert done.returncode == 2 and "voice.signing_key" in done.stderr and "hunter2" not in done.stderr
+
+
+# ---------------------------------------------------------------- ony admin, on a running server
+
+
+def test_the_second_phone_of_a_user_gets_no_second_secret(server):
+    server.start()
+    first = server.admin("phone", "--email", EMAIL, "--number", NUMBER, "--verified")
+    second = server.admin("phone", "--email", EMAIL, "--number", "+15550100124", "--verified")
+    assert first.keys() == second.keys() == {"device_id", "totp_secret", "otpauth_uri"}
+    assert pyotp.parse_uri(first["otpauth_uri"]).secret == first["totp_secret"]
+    assert second["totp_secret"] is None and second["otpauth_uri"] is None
+    assert {row["device_id"] for row in server.admin("device", "list")} == {first["device_id"], second["device_id"]}
+    assert NUMBER not in json.dumps(server.admin("device", "list")) + server.log.read_text()
+
+
+def test_a_revoked_phone_is_listed_as_such_and_revoked_once(server):
+    server.start()
+    device_id = server.admin("phone", "--email", EMAIL, "--number", NUMBER, "--verified")["device_id"]
+    assert server.admin("device", "revoke", device_id) == {"revoked": device_id}
+    assert [row["state"] for row in server.admin("device", "list")] == ["revoked"]
+    again = ony("admin", "device", "revoke", device_id, "--data", str(server.data))
+    assert again.returncode == 1 and "no such active device" in again.stderr
+
+
+def test_a_revoked_connector_loses_its_door_at_once(server):
+    token = enrolled(server.data)
+    server.start()
+    headers = {"Authorization": f"Bearer {token}"}
+    assert server.ask("GET", "/v1/bundle", **headers)[0] == 200
+    connector_id = server.admin("connector", "list")[0]["connector_id"]
+    assert server.admin("connector", "revoke", connector_id) == {"revoked": connector_id}
+    assert server.problem("GET", "/v1/bundle", **headers) == (403, "connector_revoked")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "what"),
+    [
+        (("phone", "--email", EMAIL, "--number", NUMBER), 1, "--verified"),
+        (("phone", "--email", EMAIL, "--number", "0123", "--verified"), 1, "+15550100123"),
+        (("phone", "--email", "other@example.com", "--number", NUMBER, "--verified"), 1, "no user has this email"),
+        (("enroll-code", "--email", "other@example.com"), 1, "no user has this email"),
+        (("device", "revoke", "../../status"), 2, "device list"),
+        (("device", "revoke", ID), 1, "no such active device"),
+        (("connector", "revoke", "nonsense"), 1, "nothing at this address"),
+        (("device",), 2, "--help"),
+    ],
+    ids=[
+        "number not verified",
+        "not a number",
+        "nobody's phone",
+        "nobody's connector",
+        "a path for an id",
+        "no such device",
+        "not an id",
+        "no verb",
+    ],
+)
+def test_what_the_server_refuses_is_said_in_one_line(running, words, code, what):
+    done = ony("admin", *words, *(("--data", str(running.data)) if len(words) > 1 else ()))
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr.startswith("ony: ") and done.stderr.count("\n") == 1 and what in done.stderr
+
+
+def test_people_get_text_without_a_qr_code_where_it_could_not_be_seen(running):
+    said = ony("admin", "phone", "--data", str(running.data), "--email", EMAIL, "--number", NUMBER, "--verified").stdout
+    assert "otpauth://totp/" in said and "█" not in said
+    assert "+1•••0123" in ony("admin", "device", "list", "--data", str(running.data)).stdout
+    assert "Good for one `ony enroll`" in ony("admin", "enroll-code", "--data", str(running.data)).stdout
+
+
+@pytest.mark.parametrize("words", [("status",), ("enroll-code",), ("device", "list")])
+def test_without_a_running_server_the_command_says_how_to_start_one(server, words):
+    done = ony("admin", *words, "--data", str(server.data))
+    assert done.returncode == 1 and f"ony serve --data {server.data}" in done.stderr
+
+
+def test_the_data_folder_may_come_from_the_environment(running):
+    assert ony("admin", "status", "--json", ONY_SERVER_DATA=str(running.data)).returncode == 0

@@ -87,4 +87,3 @@ def from_text(text: str) -> bytes:
 
 def _checksum(key: bytes) -> bytes:
     return sha256(b"ony-audit-key-checksum-v1" + key).digest()[:3]
-

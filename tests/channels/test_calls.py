@@ -434,7 +434,8 @@ def test_only_posted_forms_are_webhooks(house: House) -> None:
     answers: list[int] = []
 
     def odd(call: Any) -> None:
-        url, pairs = call.webhooks[-1].url, call.webhooks[-1].pairs
+        house.clock.advance(2)
+        url, pairs = call.webhooks[-1].url.replace("/gate?n=1", "/choice?n=1"), [*call.params(), ("Digits", "1")]
         body, signature = urlencode(pairs), sign(house.provider.signing_key, url, pairs)
         for method, kind in (
             ("POST", "application/json"),
@@ -448,9 +449,10 @@ def test_only_posted_forms_are_webhooks(house: House) -> None:
             link.close()
 
     opened(house).meanwhile(odd).press("2").hears("Denied")
-    house.decided(house.hold())
+    assert house.decided(house.hold(COMMIT, "away")).state == "denied"
     house.provider.check()
     assert answers == [403, 403, 405, 405]
+    assert [row["reason"] for row in house.audit("webhook_refused")] == ["not_a_form", "not_a_form"]
 
 
 def test_a_request_settled_before_the_gate_opens_is_not_told(house: House) -> None:

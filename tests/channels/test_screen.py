@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -110,3 +111,19 @@ def test_a_call_in_progress_can_be_ended_from_outside(answers: Answers) -> None:
     assert answers.completed.wait(10)
     phone.stop()
     assert not any(dict(pairs).get("Digits") for _, pairs, _ in answers.seen)
+
+
+def test_keys_are_read_from_the_terminal_and_silence_ends_with_the_call(answers: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
+    owner, terminal = os.openpty()
+    answers.prompt("gate", 1)
+    answers.prompt("code", 6)
+    answers.documents.append(laml.render(voice.Document(("Denied.",)), answers.url))
+    with open(terminal, encoding="ascii") as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        phone = ScreenPhone("account", "token", "PSK_x", io.StringIO())
+        os.write(owner, b"5\n482 913\n")
+        ring(answers, phone.start())
+        assert answers.completed.wait(10)
+        phone.stop()
+    os.close(owner)
+    assert [dict(pairs).get("Digits") for path, pairs, _ in answers.seen if path != "/status"] == [None, "5", "482913"]

@@ -12,13 +12,6 @@ SESSION, OTHER = "sess_" + "1" * 32, "sess_" + "2" * 32
 CODED = object()  # stands for the right code
 
 
-@pytest.fixture
-def hall(tmp_path):
-    made = Hall(tmp_path)
-    yield made
-    made.close()
-
-
 def wishes(hall: Hall, mode: str, session: str = SESSION, minutes: int | None = 60, code: object = None) -> str:
     """ "" where the mode was set, else why not. Each code is a new one."""
     if code is CODED:

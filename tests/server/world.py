@@ -1,6 +1,7 @@
 """A desk without a network: real store, keyring, log and desk; the outside world is one channel that does as it is told, and one person."""
 
 import asyncio
+from functools import wraps
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +23,7 @@ from tests.store.world import Clock
 PUSH = (Fact("command", "git", ("push",)),)  # high
 COMMIT = (Fact("command", "git", ("commit",)),)  # medium
 SERVER_ID = "5e" * 16
+WRONG = "000000"
 
 
 class Bell:
@@ -214,3 +216,42 @@ class Hall:
             lambda tx: tx._db.execute("SELECT body FROM audit WHERE org_id = ? ORDER BY seq", (self.org_id,)).fetchall()
         )
         return [canon.loads(body) for (body,) in found]
+
+
+async def brought_to(hall: Hall, state: str) -> Asked:
+    """A request whose life ended in this state."""
+    if state == "failed":
+        hall.bell.reaches = False
+        asked = hall.request()
+        await hall.desk.open(hall.owner.connector, asked.body)
+        await hall.settle()
+    elif state in ("used", "unused", "revoked"):
+        asked = await hall.approved()
+    else:
+        asked = await hall.held()
+    if state == "denied":
+        await hall.presses(asked, "deny")
+    if state == "revoked":
+        await hall.presses(asked, "deny")
+    if state == "cancelled":
+        await hall.desk.cancel(hall.owner.connector, asked.request_id)
+    if state == "used":
+        await hall.claims(asked)
+    if state == "expired":
+        hall.clock.pass_(300)
+        await hall.desk.sweep_once()
+    if state == "unused":
+        hall.clock.pass_(120)
+        await hall.desk.sweep_once()
+    assert hall.state(asked) == state
+    return asked
+
+
+def running(test: Any) -> Any:
+    """The test is a coroutine; it runs to its end on a loop of its own."""
+
+    @wraps(test)
+    def run(*args, **kwargs):
+        return asyncio.run(test(*args, **kwargs))
+
+    return run

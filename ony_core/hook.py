@@ -16,7 +16,7 @@ import time
 
 LIMIT = 16 * 1024 * 1024  # bytes of one event
 REPLY_LIMIT = 64 * 1024 * 1024  # an answer may repeat the event, in JSON escapes
-DEADLINE_S = 960  # the daemon answers within 930 s, whatever happens
+DEADLINE_S = 960  # the daemon answers within 905 s, whatever happens
 POLL_S = 0.9  # how long one wait lasts before the deadline and the parents are looked at again
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz-")
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)

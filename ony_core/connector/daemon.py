@@ -119,7 +119,7 @@ class Daemon:
         """In one go in one thread: most calls are harmless and done after this."""
         event = agent.read(data)
         if isinstance(event, Notice):
-            return agent.answer(event, claude_settings.harm(event) if agent.changes_settings(event) else "")
+            return agent.answer(event, claude_settings.harm(self.folder, event) if agent.changes_settings(event) else "")
         weighed = self.gate.weigh(event)
         return agent.reply(Decision("pass"), event) if weighed.outcome == "pass" else weighed
 

@@ -85,11 +85,13 @@ class Hold:
                                        self.gate.heads.newest())  # fmt: skip
         answer = self._persist(body)
         try:
-            self._created_at, self.word = seconds_of(answer["created_at"]), str(answer["word"])[:8]
-            if answer["request_id"] != self.request_id:
-                raise Malformed("the server answered about another request")
-        except (KeyError, TypeError, ValueError):
-            raise Malformed("the server's answer to a request is not well formed") from None
+            created_at, word = seconds_of(answer["created_at"]), answer["word"]
+            sound = answer["request_id"] == self.request_id and word.isascii() and word.isalnum() and len(word) <= 8
+        except (KeyError, TypeError, ValueError, AttributeError):
+            sound = False
+        if not sound:
+            raise Malformed("the server's answer to a request is not well formed")
+        self._created_at, self.word = created_at, word
         log.info("hold %s %s %s mode=%s", self.request_id, w.assessment.lead.key, w.assessment.risk, w.mode)
 
     def _persist(self, body: bytes) -> Any:
@@ -127,7 +129,7 @@ class Hold:
     def _row(self, row: Any) -> dict[str, Any]:
         if not isinstance(row, dict) or not set(row) >= _ROW:
             raise Malformed("the server's answer about a request is not well formed")
-        if row["request_id"] != self.request_id or row["state"] not in states.STATES:
+        if row["request_id"] != self.request_id or row["state"] not in states.STATES or not isinstance(row["reason"], str):
             raise Malformed("the server's answer about a request is not well formed")
         return row
 

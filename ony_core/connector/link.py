@@ -129,9 +129,14 @@ def _answer(response: http.client.HTTPResponse, data: bytes) -> Answer:
 def _problem(status: int, data: bytes) -> Problem:
     try:
         error = canon.loads(data)["error"]
-        return Problem(status, _word(error["code"]), str(error["message"])[:200], str(error.get("hint", ""))[:200])
+        return Problem(status, _word(error["code"]), _printable(error["message"]), _printable(error.get("hint", "")))
     except (Malformed, KeyError, TypeError, AttributeError):
         return Problem(status, "unknown", f"the server answered with status {status}", "is this the address of an Ony server?")
+
+
+def _printable(value: Any) -> str:
+    """At most 200 characters that cannot steer a terminal."""
+    return "".join(c for c in str(value) if c.isprintable())[:200]
 
 
 def _word(value: Any) -> str:

@@ -1,6 +1,8 @@
 """One held call against a server that is honest, broken or lying: one way leads to an allow, everything else is a deny with its reason."""
 
+import errno
 import json
+import os
 import threading
 from pathlib import Path
 
@@ -200,6 +202,19 @@ def test_a_used_set_that_cannot_be_written_releases_nothing(gate, server, projec
     assert decision.outcome == "deny" and "could not keep its records" in decision.reason
 
 
+def test_a_disk_that_does_not_promise_to_keep_the_record_releases_nothing(gate, server, project, folder, monkeypatch):
+    real = os.fsync
+
+    def full(handle: int) -> None:
+        if os.readlink(f"/proc/self/fd/{handle}") == str(folder / "used"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", full)
+    decision = held(gate, project)
+    assert decision.outcome == "deny" and "No space left" in decision.reason
+
+
 # -------------------------------------------------------------------- claims
 
 CLAIMS = {
@@ -380,7 +395,7 @@ def test_a_wall_clock_set_back_does_not_bring_a_verdict_back_to_life(gate, serve
 def test_a_deadline_of_the_server_beyond_ours_is_cut(gate, server, project):
     server.deadline_s, server.version = 100_000, 2
     gate.refresh()
-    assert gate.deadline_s == 900
+    assert gate.deadline_s == 840
 
 
 # -------------------------------------------------------------------- the line
@@ -434,10 +449,17 @@ def test_a_server_that_comes_back_in_time_is_still_listened_to(gate, server, pro
 
 @pytest.mark.parametrize("row", [
     lambda row: [row], lambda row: {**row, "state": "fine"}, lambda row: {**row, "request_id": "req_" + "9" * 32},
-    lambda row: {k: v for k, v in row.items() if k != "verdict"},
+    lambda row: {k: v for k, v in row.items() if k != "verdict"}, lambda row: {**row, "reason": []},
 ])  # fmt: skip
 def test_a_row_that_makes_no_sense_is_a_deny(gate, server, project, row):
     server.twist["row"] = row
+    decision = held(gate, project)
+    assert decision.outcome == "deny" and "not well formed" in decision.reason
+
+
+@pytest.mark.parametrize("change", [{"word": "\x1b[2J"}, {"word": None}, {"word": ""}, {"created_at": "now"}, {"request_id": "req_1"}])
+def test_an_answer_to_a_request_that_makes_no_sense_is_a_deny(gate, server, project, change):
+    server.twist["created"] = lambda created: {**created, **change}
     decision = held(gate, project)
     assert decision.outcome == "deny" and "not well formed" in decision.reason
 

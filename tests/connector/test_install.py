@@ -226,18 +226,24 @@ HARM = {
 
 
 @pytest.mark.parametrize(("text", "source", "harms"), HARM.values(), ids=HARM.keys())
-def test_a_change_of_settings_is_vetoed_where_it_weakens_the_gate(settings, text, source, harms):
+def test_a_change_of_settings_is_vetoed_where_it_weakens_the_gate(folder, settings, text, source, harms):
     settings.write_text(text)
-    assert bool(claude.harm(Notice("ConfigChange", "s", source, str(settings)))) is harms
+    assert bool(claude.harm(folder, Notice("ConfigChange", "s", source, str(settings)))) is harms
 
 
-def test_the_users_own_settings_without_the_gate_are_vetoed(folder, own_home):
-    settings = claude.settings_file(None)
+@pytest.mark.parametrize("source", ["user_settings", "project_settings"])
+def test_settings_that_held_the_gate_and_lose_it_are_vetoed(folder, settings, source):
     claude.install(folder, settings)
-    notice = Notice("ConfigChange", "s", "user_settings", str(settings))
-    assert claude.harm(notice) == ""
+    notice = Notice("ConfigChange", "s", source, str(settings))
+    assert claude.harm(folder, notice) == ""
+    with_gate = settings.read_text()
+    settings.write_text("{}")
+    assert claude.harm(folder, notice) == "the gate is missing in the changed settings"
+    settings.unlink()
+    assert claude.harm(folder, notice) == "the gate is missing in the changed settings"
+    settings.write_text(with_gate)
     claude.uninstall(folder, settings)
-    assert claude.harm(notice) == "the gate is missing in the changed settings"
+    assert claude.harm(folder, notice) == ""
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=6),

@@ -96,7 +96,7 @@ def installed(folder: Path, settings: Path) -> str:
     return ""
 
 
-def harm(notice: Notice) -> str:
+def harm(folder: Path, notice: Notice) -> str:
     """How a settings file that has just changed would weaken the gate, "" if it would not. Unreadable counts as harm."""
     if notice.source not in ("user_settings", "project_settings", "local_settings"):
         return ""
@@ -109,7 +109,8 @@ def harm(notice: Notice) -> str:
     env = value.get("env")
     if isinstance(env, dict) and any(name.startswith(_POISON) for name in env):
         return "the changed settings give the gate another environment"
-    if notice.source == "user_settings" and os.path.realpath(notice.path) == os.path.realpath(settings_file(None)) and not _ours_in(value):
+    gated = {os.path.realpath(path) for path in recorded(folder)}
+    if os.path.realpath(notice.path) in gated and not _ours_in(value):
         return "the gate is missing in the changed settings"
     return ""
 

@@ -187,6 +187,7 @@ _OUTCOMES = {
     (EASE, "eased"): "Approved. Waiting for the agent. Low risk steps of this session pass for 15 minutes. Goodbye.",
     ("", "denied"): _DENIED,
     (PAUSE, "denied"): "Denied. This agent is paused for one hour. Goodbye.",
+    (PAUSE, "too_late"): "This request was decided before, or its time is over. This agent is paused for one hour. Goodbye.",
     (PAUSE, "paused"): "Denied. This agent is paused for one hour. Goodbye.",
     ("", "revoked"): "The approval is taken back. The agent will not do this. Goodbye.",
     ("", "closed"): "Too many wrong codes. Approval by phone is closed for 15 minutes. " + _NOTHING,

@@ -147,11 +147,17 @@ class Telephone:
         except Unanswered:
             log.warning("the provider did not answer a create: the call's own webhooks will tell")
             return dialled
-        try:
-            await self._store.write(lambda tx: pin(tx, digest, sid))
-        except Refused:  # an earlier create, which the provider had called failed, rings already
+        if not (await self._pinned(digest, sid) and self._waiting(org_id, request_id)):
             self._spawn(self._hang_up(sid))
         return dialled
+
+    async def _pinned(self, digest: bytes, sid: str) -> bool:
+        """False where an earlier create, which the provider had called failed, rings already."""
+        try:
+            await self._store.write(lambda tx: pin(tx, digest, sid))
+        except Refused:
+            return False
+        return True
 
     def _record(self, org: Org, request_id: str, device: rows.Device, nonce: str) -> None:
         provider = self._settings.provider

@@ -529,3 +529,36 @@ def test_two_copies_of_one_webhook_at_once_count_once(house: House) -> None:
     assert house.decided(request_id).state == "approved"
     house.provider.join()
     assert sorted(answers) == [200] + [403] * 19
+
+
+def test_a_request_settled_while_its_call_is_being_placed_stops_the_ringing(house: House) -> None:
+    """The provider fails the first create; the connector gives up before the second: no callback is needed to stop that one."""
+    house.provider.delivery.lose = frozenset({"initiated", "ringing"})
+    house.provider.next_create("500")
+    phone = house.provider.expect_call(NUMBER).keeps_ringing()
+    request_id = house.hold()
+    while not house.provider.requests:
+        house.handoff(request_id)
+    house.do(house.desk.cancel(house.connector, request_id))
+    house.provider.check()
+    assert phone.call is not None and phone.call.status == "canceled"
+
+
+def test_the_call_of_a_failed_create_and_the_one_of_its_retry_are_not_both_kept(house: House) -> None:
+    """The provider says 500, but the first call rings all the same: the one whose webhook comes first is the call, the other is ended."""
+    first = opened(house).press("2").hears("Denied")
+    pairs: list[Any] = []
+
+    def phantom(method: str, path: str, authorization: str, given: Any) -> Any:
+        answer = genuine(method, path, authorization, given)
+        if not pairs and method == "POST" and path.endswith("/Calls"):
+            pairs.extend(given)
+            return 500, {"code": 20001, "message": "internal"}
+        return answer
+
+    genuine, house.provider.answer = house.provider.answer, phantom  # type: ignore[method-assign]
+    second = house.provider.expect_call(NUMBER).keeps_ringing()
+    assert house.decided(house.hold()).state == "denied"
+    house.provider.check()
+    assert first.call is not None and second.call is not None and second.call.status == "canceled"
+    assert {row["reason"] for row in house.audit("webhook_refused")} == {"wrong_call"}

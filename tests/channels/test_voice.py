@@ -107,6 +107,7 @@ OUTCOMES = [
     ("approve", "approved", "Approved. Waiting for the agent."), ("ease", "approved", "pass for 15 minutes"), ("deny", "denied", "Denied."),
     ("deny", "revoked", "taken back"), ("pause", "denied", "paused for one hour"), ("pause", "paused", "paused for one hour"),
     ("approve", "too_late", "decided elsewhere"), ("approve", "closed", "Nothing was approved"), ("approve", "denied", "Denied."),
+    ("pause", "too_late", "paused for one hour"),
     ("deny", "", "not known"), ("approve", "a_word_of_tomorrow", "not known"), ("pause", "code_needed", "not known"),
 ]  # fmt: skip
 

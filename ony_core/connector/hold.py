@@ -101,6 +101,9 @@ class Hold:
             self._asked = True
             try:
                 return self.gate.link.call("POST", "/v1/handoffs", body, timeout_s=10).body
+            except Problem:
+                self._asked = False  # the server has not taken it: there is nothing to cancel
+                raise
             except Unreachable:
                 if not left:
                     raise

@@ -420,6 +420,12 @@ def test_a_broken_line_is_a_deny(gate, server, project, word, fault, says):
     assert decision.outcome == "deny" and says in decision.reason
 
 
+def test_a_request_the_server_refuses_is_not_cancelled_on_top(gate, server, project):
+    server.faults["handoffs"] = "429"
+    assert held(gate, project).outcome == "deny"
+    assert "cancel" not in server.heard
+
+
 def test_a_server_that_is_not_there_is_a_deny(gate, server, project):
     server.__exit__(None, None, None)
     decision = held(gate, project)

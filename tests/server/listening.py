@@ -16,6 +16,7 @@ from ony_core.server.message import Request, Response, answer
 QUICK = Limits(header_s=0.3, body_s=0.3, idle_s=0.3, send_s=0.3, stop_s=1, linger_s=0.5)
 PATIENT = Limits(linger_s=0.5)
 GIVE_UP_S = 10
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Listening:
@@ -121,16 +122,18 @@ class Client:
     def byte_by_byte(self, data: bytes) -> bytes:
         """Each byte in a packet of its own, until the server has answered or all are sent; then everything until it closes."""
         self.sock.setblocking(False)
+        said = b""
         for i in range(len(data)):
             try:
-                first = self.sock.recv(1)
+                said += self.sock.recv(65536)
             except BlockingIOError:
                 self.sock.send(data[i : i + 1])
                 continue
-            self.sock.settimeout(GIVE_UP_S)
-            return first + self.rest()
+            if said != CONTINUE:
+                break
+            self.sock.send(data[i : i + 1])
         self.sock.settimeout(GIVE_UP_S)
-        return self.rest()
+        return said.removeprefix(CONTINUE) + self.rest()
 
 
 def parsed(head: bytes) -> tuple[int, dict[str, str]]:

@@ -72,13 +72,13 @@ def executable(request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture(params=MODES)
 def scene(request: pytest.FixtureRequest, executable: Path, table: list[dict[str, object]]) -> Iterator[Scene]:
-    deadline_s = getattr(request.function, "deadline_s", 60)
-    with Proxy() as proxy, World(deadline_s, through=proxy.before) as world:
+    how = {"deadline_s": 60, "proxied": False, "gated": True} | getattr(request.function, "how", {})
+    with Proxy() as proxy, World(how["deadline_s"], through=proxy.before if how["proxied"] else None) as world:
         stubs = world.folder / "stubs"
         agent = Agent(executable, world.home, world.project, stubs)
         agent.stub("terraform")
         (world.project / "main.tf").write_text("terraform {}\n")
-        if not hasattr(request.function, "ungated"):
+        if how["gated"]:
             world.ony("install", "claude", "--user")
         made = Scene(world, agent, request.param, proxy)
         told: list[Run] = []
@@ -93,11 +93,11 @@ def scene(request: pytest.FixtureRequest, executable: Path, table: list[dict[str
                       "states": " ".join(world.states()) or "-", "told": said.replace("\n", " ")[:110]})  # fmt: skip
 
 
-def within(seconds: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """How long the world of this test lets a hold last."""
+def staged(**how: object) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """What is special about the world of a test: deadline_s (how long a hold may last), proxied, gated."""
 
     def mark(test: Callable[..., None]) -> Callable[..., None]:
-        test.deadline_s = seconds  # type: ignore[attr-defined]
+        test.how = how  # type: ignore[attr-defined]
         return test
 
     return mark
@@ -126,7 +126,7 @@ def test_denied(scene):
     scene.world.provider.check()
 
 
-@within(SHORT_S)
+@staged(deadline_s=SHORT_S)
 def test_expired(scene):
     scene.world.rings().lets_it_ring()
     assert refused(scene.play([APPLY, DONE]))
@@ -147,14 +147,14 @@ def test_cancelled_because_the_agent_was_killed(scene):
     assert run.ran == scene.agent.recorded() == []
 
 
-@within(SHORT_S)
+@staged(deadline_s=SHORT_S)
 def test_server_down_at_the_start(scene):
     scene.world.kill_server()
     assert refused(scene.play([APPLY, DONE]))
     assert scene.world.states() == []
 
 
-@within(SHORT_S)
+@staged(deadline_s=SHORT_S)
 def test_server_down_while_waiting(scene):
     scene.world.rings().lets_it_ring()
     assert refused(scene.play([APPLY, DONE], scene.once_ringing(scene.world.kill_server)))
@@ -171,6 +171,7 @@ def test_daemon_killed_while_waiting(scene):
     assert refused(scene.play([APPLY, DONE], scene.once_ringing(scene.world.kill_daemon)))
 
 
+@staged(proxied=True)
 def test_forged_verdict(scene):
     forger = scene.proxy.change = Forger(scene.world.ony_home)
     scene.world.rings().denies()
@@ -179,7 +180,7 @@ def test_forged_verdict(scene):
     assert scene.world.states() == ["denied"]
 
 
-@within(SHORT_S)
+@staged(proxied=True, deadline_s=SHORT_S)
 def test_replayed_verdict(scene):
     replayer = scene.proxy.change = Replayer()
     scene.world.rings().approves()
@@ -207,11 +208,9 @@ def test_an_ordinary_edit_passes(scene):
     assert scene.world.states() == []
 
 
+@staged(gated=False)
 def test_control_without_the_gate_it_runs(scene):
     assert scene.play([APPLY, DONE]).ran == ONCE
-
-
-test_control_without_the_gate_it_runs.ungated = True
 
 
 def hook_of(world: World) -> int:

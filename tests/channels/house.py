@@ -29,6 +29,7 @@ from ony_core.server.telephone import Telephone
 from ony_core.store import Store, rows
 from tests.sim.call import VirtualTime
 from tests.sim.laml import Provider
+from tests.sim.phone import Phone
 
 NUMBER, OTHER_NUMBER = "+15550100123", "+15550100124"
 EMAIL = "owner@example.com"
@@ -181,6 +182,11 @@ class House:
         body = handoff.request_to_wire(request_id, SESSION, "claude-code", "Bash", mode, "prod-api", facts, digest, None)
         await self.desk.open(self.connector, body)
         return request_id
+
+
+def opened(house: House, to: str = NUMBER) -> Phone:
+    """An expected call whose owner has answered, pressed 5 and heard the menu."""
+    return house.provider.expect_call(to).answer().hears("Press 5").press("5").hears("Press 1 to approve")
 
 
 def prepare(folder: Path) -> Path:

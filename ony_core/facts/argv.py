@@ -163,7 +163,7 @@ class _Verb:
         if not self.trie:
             return False
         match = _child(self.program.name, tuple(self.found), word.text)
-        if match == UNLISTED and self.program.open and UNLISTED not in self.trie and self.path() in tables().whole(self.program.name):
+        if match == UNLISTED and self.program.open and UNLISTED not in self.trie and (self.path() in tables().whole(self.program.name)):
             self.done = True
             return False
         self.found.append(match)

@@ -4,6 +4,7 @@ MUST: a program or verb that no table knows becomes a fact with the word "unlist
 """
 
 import re
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -64,8 +65,14 @@ def program_named(text: str) -> Program | None:
         if not _program_folder().match(folder):
             return None
     name = name.removesuffix(".exe")
-    found = known.names.get(name) or known.names.get(_VERSION.sub("", name))
+    found = known.names.get(name) or known.names.get(_VERSION.sub("", name)) or _family(name)
     return known.programs[found] if found else None
+
+
+def _family(name: str) -> str | None:
+    """The family of programs that a name belongs to by its pattern."""
+    lists = tables().words.get("program_patterns", {})
+    return next((family for family, patterns in lists.items() if any(fnmatchcase(name, p) for p in patterns)), None)
 
 
 @lru_cache(maxsize=1)
@@ -223,7 +230,8 @@ def evidence(shell: "Shell", word: Word) -> frozenset[str]:
     """What the disk says in favour of losing a file: made in this session, or kept by version control."""
     if not word.known:
         return frozenset()
-    if session_made(shell, word):
+    made = shell.call.made.get(paths.absolute(shell.cwd, word.text))
+    if session_made(shell, word) or made is not None and made.gone:
         return frozenset({"made_by_session"})
     path = paths.absolute(shell.cwd, word.text)
     if word.glob:

@@ -46,7 +46,7 @@ class Shell:
         self.descriptors: dict[str, Word] = {}
         self.arguments = arguments
         self.deep = 0
-        self.stdin = EMPTY
+        self.fixed: set[str] = set()
 
     def child(self) -> "Shell":
         """A nested shell that starts with what this one exports; taking all of it is the careful reading."""
@@ -166,7 +166,12 @@ class Shell:
         word = node.children[0].type if node.type == "declaration_command" else ""
         for child in node.named_children:
             if child.type == "variable_assignment":
-                self._assign(child, exported=word == "export")
+                before = self.variables.get(text_of(child.child_by_field_name("name")))
+                name, value = self._assign(child, exported=word == "export")
+                if before is not None and before.text != value.text and word != "export":
+                    self.hold(name)
+                elif word == "readonly":
+                    self.fixed.add(name)
             elif child.type == "variable_name":
                 continue
             elif text_of(child).startswith("-") and "n" in text_of(child) and word in ("declare", "local", "typeset"):
@@ -174,6 +179,11 @@ class Shell:
             else:
                 self._declared_word(child, word)
         return EMPTY
+
+    def hold(self, name: str) -> None:
+        """After a declaration whose reach is not followed (local, readonly), the value may be either."""
+        if name in self.variables:
+            self.variables[name] = hole()
 
     def _declared_word(self, child: Any, word: str) -> None:
         for found in words_of(self, child):
@@ -195,7 +205,7 @@ class Shell:
 
     def set(self, name: str, value: Word, exported: bool = False) -> None:
         """An assignment. Names that make later programs load or run something are themselves an action."""
-        self.variables[name] = value
+        self.variables[name] = hole() if name in self.fixed else value
         commands.environment(self, name, value, exported)
 
     def variable(self, name: str) -> Word:
@@ -263,7 +273,7 @@ class Shell:
         return flow
 
     def _with_redirects(self, redirects: list[Any], stdin: Flow, run: Any) -> Flow:
-        outputs: list[tuple[Word, bool]] = []
+        outputs: list[tuple[Word, bool, bool]] = []
         tails: list[Any] = []
         waiting = list(redirects)
         if not waiting:
@@ -279,9 +289,9 @@ class Shell:
             elif redirect.type == "file_redirect":
                 given = self._file_redirect(redirect, given, outputs)
         flow: Flow = run(given)
-        for word, append in outputs:
-            commands.redirect(self, word, flow, append)
-            flow = EMPTY
+        for word, append, main in outputs:
+            commands.redirect(self, word, flow if main else UNKNOWN, append)
+            flow = EMPTY if main else flow
         for tail in tails:
             flow = self._pipeline(tail, flow) if tail.type == "pipeline" and tail.children[0].type in ("|", "|&") else self.statement(tail, stdin)
         return flow
@@ -304,7 +314,7 @@ class Shell:
                     tails.append(child)
         return given
 
-    def _file_redirect(self, node: Any, given: Flow, outputs: list[tuple[Word, bool]]) -> Flow:
+    def _file_redirect(self, node: Any, given: Flow, outputs: list[tuple[Word, bool, bool]]) -> Flow:
         operator = next((c.type for c in node.children if not c.is_named), ">")
         descriptor = next((text_of(c) for c in node.named_children if c.type == "file_descriptor"), "")
         targets = [word_of(self, d) for d in node.children_by_field_name("destination")]
@@ -314,12 +324,12 @@ class Shell:
         if operator.endswith("&-") or (operator in (">&", "<&") and (target.text.isdigit() or target.text == "-")):
             known = self.descriptors.get(target.text)
             if known is not None and operator == ">&":
-                outputs.append((known, True))
+                outputs.append((known, True, True))
             return given
         if operator in ("<", "<>"):
             return commands.input_from(self, target)
         self.descriptors[descriptor] = target
-        outputs.append((target, operator in (">>", "&>>")))
+        outputs.append((target, operator in (">>", "&>>"), descriptor in ("", "1") or descriptor not in ("2",) and bool(descriptor)))
         return given
 
     # ---- substitutions

@@ -119,7 +119,7 @@ def cat(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flo
     if program.name == "tee":
         append = frozenset({"append"}) if line.flags & {"-a", "--append"} else frozenset()
         for word in line.operands:
-            commands.write_file(shell, word, stdin, append)
+            commands.write_file(shell, word, UNKNOWN if stdin is EMPTY else stdin, append)
         return stdin
     out = EMPTY if line.operands else stdin
     for word in line.operands:

@@ -253,4 +253,19 @@ def paths_of(shell: "Shell", words: list[Word]) -> list[frozenset[str]]:
     return [paths.traits_of(shell.call, shell.cwd, w) for w in words]
 
 
-HANDLERS = {"find": find, "sed": sed, "awk": awk, "dd": dd, "archive": archive, "truncate": truncate, "fd": fd, "sync": sync}
+_EDITOR_RUNS = re.compile(r"!|system\s*\(|\bterm|\b(?:lua|py3?|python3?|perl|ruby|tcl|source|so)\b|shell|process|delete-|url-|call-|load|eval\s*\(")
+
+
+def editor(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    """vim, emacs, ed: files are edited; commands given beside them may start programs."""
+    line, _ = read(program, [w for w in words if w.text[:1] != "+"])
+    given = [v.text for f, v in line.values if f not in ("-u", "-T", "-i", "-w", "-W")] + [w.text for w in words if w.text[:1] == "+"]
+    given += [stdin.text] if stdin.text else []
+    traits = {"runs_code"} if any(_EDITOR_RUNS.search(text) or HOLE in text for text in given) else set()
+    if stdin.text is None and program.name in ("ed", "ex"):
+        traits.add("runs_code")
+    line.traits.discard("unknown_word")
+    return commands.finish(shell, line, Flow(None, stdin.taints), frozenset(traits))
+
+
+HANDLERS = {"editor": editor, "find": find, "sed": sed, "awk": awk, "dd": dd, "archive": archive, "truncate": truncate, "fd": fd, "sync": sync}

@@ -71,7 +71,7 @@ class Server:
     listen: str = setting("127.0.0.1:8750", "where to listen", _address, flag="listen")
     public_url: str = setting("", "how the world reaches this server; what webhooks are signed over", _url(path=False))
     data: str = setting("", f"the data folder (empty: {' or '.join(FOLDERS)}, whichever there is)", flag="data")
-    trusted_proxies: tuple[str, ...] = setting((), "whose X-Forwarded-For is believed", _networks)
+    trusted_proxies: tuple[str, ...] = setting((), "proxies whose X-Forwarded-For is believed; not counted per address", _networks)
 
 
 @dataclass(frozen=True, slots=True)

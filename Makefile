@@ -29,13 +29,13 @@ run: $(STEPS)-run
 
 test: $(STEPS)-test
 	@echo 'left out: tests/real (needs node, npm and the network: make test-real); full counts of the long suites (make soak)'
-	$(PY) -m pytest -rs tests $(ARGS)
+	$(PY) -m pytest -rfEs tests $(ARGS)
 
 test-real: $(STEPS)-test
-	$(PY) -m pytest -rs -s -o norecursedirs='.*' tests/real $(ARGS)
+	$(PY) -m pytest -rfEs -s -o norecursedirs='.*' tests/real $(ARGS)
 
 soak: $(STEPS)-test
-	$(PY) -m pytest -rs --soak tests $(ARGS)
+	$(PY) -m pytest -rfEs --soak tests $(ARGS)
 	$(PY) -m tests.mutation
 
 bench: $(STEPS)-test

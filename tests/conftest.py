@@ -17,7 +17,7 @@ from hypothesis import settings
 ROOT = Path(__file__).resolve().parent.parent
 REAL_HOME = os.path.realpath(os.path.expanduser("~"))
 PRIVATE = tuple(os.path.join(REAL_HOME, name) for name in (".ony", ".claude", ".codex", ".ssh", ".aws", ".kube", ".gitconfig"))
-OURS = tuple(os.path.realpath(path) + os.sep for path in (ROOT, tempfile.gettempdir()))
+HOME, CHECKOUT, SCRATCH = (os.path.realpath(path) + os.sep for path in (REAL_HOME, ROOT, tempfile.gettempdir()))
 CHANGES = ("mkdir", "rename", "remove", "rmdir", "link", "symlink", "chmod", "chown", "truncate", "utime")
 WRITES = frozenset(f"os.{name}" for name in CHANGES)
 LISTS = frozenset({"os.listdir", "os.scandir"})
@@ -99,11 +99,16 @@ def _touched(path: Any, writes: bool) -> str:
     if not isinstance(path, str | bytes | os.PathLike):
         return ""
     name = os.path.abspath(os.fsdecode(path))
-    if name.startswith(OURS) or "__pycache__" in name:
+    if name.startswith(CHECKOUT) or "__pycache__" in name or _scratch(name):
         return ""
     if any(name == private or name.startswith((private + os.sep, private + ".json")) for private in PRIVATE):
         return f"touched {name}"
-    return f"wrote {name}" if writes and name.startswith(REAL_HOME + os.sep) else ""
+    return f"wrote {name}" if writes and name.startswith(HOME) else ""
+
+
+def _scratch(name: str) -> bool:
+    """In the folder for temporary files; a home that lies in it (a clean CI run) stays a home."""
+    return name.startswith(SCRATCH) and not (HOME.startswith(SCRATCH) and name.startswith(HOME))
 
 
 def _called(host: Any) -> str:

@@ -79,7 +79,7 @@ class Voice:
     provider: str = setting("", "who places the calls; empty: nobody", _one_of("", "signalwire", "twilio"))
     base_url: str = setting("", "the provider's address, where it is not its own", _url(path=True))
     space: str = setting("", "SignalWire: the first word of example.signalwire.com", _like(r"[a-z0-9][a-z0-9-]{0,62}", "example"))
-    project_id: str = setting("", "project id or account SID", _like(r"[A-Za-z0-9-]{2,64}", "6bfbbe86-…"))
+    project_id: str = setting("", "project id or account SID", _like(r"[A-Za-z0-9_-]{1,64}", "6bfbbe86-…"))
     api_token: str = setting("", "token for placing calls", secret=True)
     signing_key: str = setting("", "what webhooks are signed with", secret=True)
     old_signing_key: str = setting("", "the signing key before, while it is being changed", secret=True)
@@ -90,8 +90,8 @@ class Voice:
 @dataclass(frozen=True, slots=True)
 class Policy:
     code_required: str = setting("high", "risk from which the six-digit code is asked", _one_of(*RISKS))
-    decision_deadline: int = setting(300, "seconds a hold may last", _between(30, 840, "seconds"))
-    verdict_ttl: int = setting(120, "seconds a verdict stays usable", _between(10, 900, "seconds"))
+    decision_deadline: int = setting(300, "seconds a hold may last", _between(1, 840, "seconds"))
+    verdict_ttl: int = setting(120, "seconds a verdict stays usable", _between(1, 900, "seconds"))
     on_no_verdict: str = setting("deny", "without a verdict: deny, or ask = the agent's own prompt, for high only", _one_of("deny", "ask"))
 
 

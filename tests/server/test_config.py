@@ -54,7 +54,7 @@ def test_words_from_the_environment_become_what_the_setting_is():
 
 
 WRONG_ENVIRONMENTS = {
-    "deadline too short": ({"ONY_POLICY_DECISION_DEADLINE": "29"}, "policy.decision_deadline"),
+    "deadline too short": ({"ONY_POLICY_DECISION_DEADLINE": "0"}, "policy.decision_deadline"),
     "deadline too long": ({"ONY_POLICY_DECISION_DEADLINE": "841"}, "policy.decision_deadline"),
     "deadline not a number": ({"ONY_POLICY_DECISION_DEADLINE": "3e2"}, "policy.decision_deadline"),
     "verdicts that live too long": ({"ONY_POLICY_VERDICT_TTL": "901"}, "policy.verdict_ttl"),

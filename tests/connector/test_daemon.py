@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -149,12 +150,24 @@ def test_a_change_of_settings_that_ends_the_gate_is_vetoed(daemon):
 
 
 def test_a_hook_that_is_killed_ends_the_ringing(daemon):
-    daemon.server.decides = "nothing"
+    daemon.server.decides, daemon.server.waits_s = "nothing", 25
     with daemon.asking(COMMAND) as child:
         (request_id,) = daemon.server.until_asked()
         child.kill()
         daemon.server.state_of(request_id, "cancelled")
     until(lambda: control.ask("status", folder=daemon.folder)["waiting"] == 0)
+
+
+def test_a_yes_that_arrives_after_the_hook_has_gone_is_not_claimed(daemon):
+    daemon.server.decides = "nothing"
+    daemon.server.faults["cancel"] = "drop before"
+    with daemon.asking(COMMAND) as child:
+        (request_id,) = daemon.server.until_asked()
+        child.kill()
+    until(lambda: "cancel" in daemon.server.heard)
+    daemon.server.decide(request_id, "approve")
+    until(lambda: f"deny {request_id} cancelled" in (daemon.folder / "log" / "daemon.log").read_text())
+    assert "claim" not in daemon.server.heard
 
 
 def test_a_daemon_that_is_killed_while_a_call_waits_blocks_it_and_starts_again(daemon):
@@ -245,7 +258,14 @@ def test_folder_and_socket_are_closed_to_others_and_the_process_to_everybody(dae
     assert (daemon.folder / "connector.json").stat().st_mode & 0o777 == 0o600
     pid = control.ask("status", folder=daemon.folder)["pid"]
     assert Path(f"/proc/{pid}/limits").read_text().split("Max core file size")[1].split()[:2] == ["0", "0"]
-    assert Path(f"/proc/{pid}/environ").read_bytes() != b"" or os.getuid() != 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="prctl(2) is Linux")
+def test_no_other_process_may_read_a_hardened_process():
+    probe = "from ony_core.connector import daemon; daemon.harden(); import ctypes; print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"
+    root = str(Path(hook.__file__).parent.parent)
+    done = subprocess.run([sys.executable, "-c", probe], cwd=root, capture_output=True, text=True, timeout=30, check=False)
+    assert done.stdout == "0\n", done.stderr  # PR_GET_DUMPABLE
 
 
 def test_the_daemon_sees_nothing_of_the_environment_it_was_started_from(connector):

@@ -123,6 +123,7 @@ BAD_ANSWERS = {
     "a length beyond the end": b"\0" + b"\xff\xff\xff\xff" + b"{}",
     "exit code 1": reply(1),
     "exit code 255": reply(255),
+    "exit code 1 without stdout": reply(1, b"", b"x"),
     "exit code 2 with stdout": reply(2, b"{}"),
     "exit code 0 without stdout": reply(0, b""),
 }

@@ -180,7 +180,7 @@ def _list(value: dict[str, Any], field: str) -> list[Any]:
 def _head(value: Any) -> Head | None:
     if value is None:
         return None
-    if not isinstance(value, dict) or set(value) != {"size", "root"} or type(value["size"]) is not int or value["size"] < 0:
+    if not isinstance(value, dict) or set(value) != {"size", "root"} or type(value["size"]) is not int or not 0 <= value["size"] < 1 << 63:
         raise Malformed("head must be null or {size, root}")
     return Head(value["size"], _match(re.compile(r"[0-9a-f]{64}\Z"), value, "root"))
 

@@ -16,7 +16,7 @@ from typing import Any
 from ony_core import auditkey, canon, chain, checkpoint
 from ony_core.auditkey import create_key
 from ony_core.clock import Clock, rfc3339
-from ony_core.errors import Malformed, OnyError
+from ony_core.errors import Malformed, OnyError, Refused
 from ony_core.store import audit_sql as sql
 
 __all__ = ["Log", "create_key"]
@@ -93,12 +93,13 @@ class Log:
         }
 
     def consistency(self, db: sqlite3.Connection, org_id: str, old: int, new: int) -> dict[str, Any]:
-        """{"note", "hashes"}: the checkpoint at `new`, and that it extends the log of `old` rows. OnyError where there is no such
-        checkpoint.
+        """{"note", "hashes"}: the checkpoint at `new`, and that it extends the log of `old` rows. Refused("unknown_size") where there
+        is no such checkpoint.
         """
-        found = db.execute(sql.CHECKPOINT, (org_id, new)).fetchone()
-        if found is None or not 0 <= old <= new:
-            raise OnyError("there is no checkpoint of that size", "ask from one head this server gave to another")
+        within = 0 <= old <= new <= self._tip(db, org_id)[0]
+        found = db.execute(sql.CHECKPOINT, (org_id, new)).fetchone() if within else None
+        if found is None:
+            raise Refused("unknown_size", "there is no checkpoint of that size", "ask from one head this server gave to another")
         return {"note": found[1], "hashes": [h.hex() for h in chain.consistency_proof(old, new, _get(db, org_id))]}
 
     def _note(self, org_id: str, size: int, root: bytes, last: bytes, after: int) -> str:

@@ -41,6 +41,7 @@ _REFUSALS = {
     "expired": (409, "this verdict has expired"),
     "wrong_verdict": (409, "there is no such approved verdict"),
     "wrong_state": (409, "the request has moved on"),
+    "unknown_size": (404, "this log has no checkpoint of that size"),
     "bad_minutes": (400, "minutes must be at least 1"),
 }
 
@@ -205,7 +206,10 @@ class Connectors:
         sizes = _query(request, {"from", "to"})
         if set(sizes) != {"from", "to"}:
             return problem(400, "malformed", "from and to are needed, both numbers of rows")
-        return answer(self._store.read(lambda tx: tx.org(connector.org_id).consistency(sizes["from"], sizes["to"])))
+        try:
+            return answer(self._store.read(lambda tx: tx.org(connector.org_id).consistency(sizes["from"], sizes["to"])))
+        except Refused as refused:
+            return _refusal(refused)
 
 
 def fingerprint(public: bytes) -> str:

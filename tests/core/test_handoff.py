@@ -91,6 +91,7 @@ BAD = [
             {"size": 1, "root": "AB" * 32},
             {"size": 1, "root": "ab" * 32, "note": ""},
             {"size": "1", "root": "ab" * 32},
+            {"size": 1 << 63, "root": "ab" * 32},
         ],
     ),
     (("facts",), [[], {}, None, [{"kind": "opaque", "args": 0}] * 65, ["x"], [[]]]),

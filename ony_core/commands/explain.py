@@ -1,6 +1,6 @@
 """`ony explain`: what a call would do and what each mode would make of it, without running it and without a server.
 
-`--jsonl` answers one line for each line, in order; earlier lines of a `session` are its history, so that files it made are known as its own.
+`--jsonl` answers one line for each line, in order; earlier lines of a `session` are its history: files it made are known as its own.
 Facts and title are exactly what would leave the machine.
 """
 

@@ -7,15 +7,33 @@ MUST: count as known only what is older than the session.
 import hashlib
 import os
 import stat
+import struct
+import zlib
 from functools import cached_property
 from typing import Any
 
+from dulwich.errors import FileFormatException, NotGitRepository
 from dulwich.ignore import IgnoreFilterManager
 from dulwich.index import Index
 from dulwich.objects import Blob
+from dulwich.refs import Ref
 from dulwich.repo import Repo
 
 LIMIT = 1 << 20
+DAMAGE = (
+    OSError,
+    ValueError,
+    KeyError,
+    IndexError,
+    TypeError,
+    AssertionError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    NotGitRepository,
+    FileFormatException,
+)
+# what dulwich raises for a folder that is damaged or not git's at all: such a repository speaks for nothing
 
 
 def repository(cwd: str, files: dict[str, tuple[str, int, int, str]], places: dict[str, str]) -> "Repository | None":
@@ -25,7 +43,7 @@ def repository(cwd: str, files: dict[str, tuple[str, int, int, str]], places: di
         if os.path.isdir(os.path.join(folder, ".git")):
             try:
                 return Repository(folder, files, places)
-            except Exception:  # noqa: BLE001  a damaged repository speaks for nothing; dulwich raises many kinds
+            except DAMAGE:
                 return None
         if folder == os.path.dirname(folder):
             return None
@@ -42,12 +60,16 @@ class Repository:
 
     @cached_property
     def _index(self) -> Any:
-        return Index(os.path.join(self.root, ".git", "index"))
+        try:
+            return Index(os.path.join(self.root, ".git", "index"))
+        except DAMAGE:
+            return {}
 
     def holds(self, path: str) -> bool:
         """Whether the index holds exactly the bytes that stand in the file (or no file is there to lose)."""
         name = os.path.relpath(os.path.realpath(path), self.root)
-        entry = self._index[os.fsencode(name)] if os.fsencode(name) in self._index else None
+        key = os.fsencode(name)
+        entry = self._index[key] if key in self._index else None  # noqa: SIM401  dulwich's Index has no get
         sha = getattr(entry, "sha", None)
         if sha is None:
             return False
@@ -69,15 +91,22 @@ class Repository:
         name = os.path.relpath(os.path.realpath(path), self.root)
         if name.startswith(".."):
             return False
-        manager = IgnoreFilterManager.from_repo(self._repo)
-        return bool(manager.is_ignored(name)) or bool(manager.is_ignored(name + "/"))
+        try:
+            manager = IgnoreFilterManager.from_repo(self._repo)
+            return bool(manager.is_ignored(name)) or bool(manager.is_ignored(name + "/"))
+        except DAMAGE:
+            return False
 
     def remote_branches(self, before: float | None) -> frozenset[str]:
         """Branches of remotes whose tracking refs are older than the session; none where its start is not known."""
         if before is None:
             return frozenset()
         found = set()
-        for ref in self._repo.refs.keys():
+        try:
+            refs = self._repo.refs.keys()
+        except DAMAGE:
+            return frozenset()
+        for ref in refs:
             if ref.startswith(b"refs/remotes/") and self._older(ref, before):
                 found.add(ref.decode("utf-8", "replace").split("/", 3)[-1])
         return frozenset(found)
@@ -91,21 +120,25 @@ class Repository:
             return False
 
     def context(self, kind: str) -> str | None:
+        """git_head, git_branch, git_default_branch or git_remote; None where the repository does not say."""
+        try:
+            return self._context(kind)
+        except DAMAGE:
+            return None
+
+    def _context(self, kind: str) -> str | None:
         if kind == "git_head":
-            head = self._repo.refs.read_ref(b"HEAD")
+            head = self._repo.refs.read_ref(Ref(b"HEAD"))
             return self._told(kind, head)
         if kind == "git_branch":
-            chain, _ = self._repo.refs.follow(b"HEAD")
+            chain, _ = self._repo.refs.follow(Ref(b"HEAD"))
             name = chain[-1] if chain else b""
             return self._told(kind, name.removeprefix(b"refs/heads/") if name.startswith(b"refs/heads/") else None)
         if kind == "git_default_branch":
-            chain, _ = self._repo.refs.follow(b"refs/remotes/origin/HEAD")
+            chain, _ = self._repo.refs.follow(Ref(b"refs/remotes/origin/HEAD"))
             name = chain[-1] if len(chain) > 1 else b""
             return self._told(kind, name.removeprefix(b"refs/remotes/origin/") or None)
-        try:
-            return self._told(kind, self._repo.get_config().get((b"remote", b"origin"), b"url"))
-        except KeyError:
-            return None
+        return self._told(kind, self._repo.get_config().get((b"remote", b"origin"), b"url"))
 
     def _told(self, kind: str, value: bytes | None) -> str | None:
         if value is None:

@@ -152,7 +152,9 @@ class DiskPlace:
     def evidence(self) -> Evidence:
         """Every file read and every place asked for, to be bound into the request digest."""
         files = tuple(sorted(self._files.values()))
-        environment = tuple(sorted((n, hashlib.sha256(v.encode("utf-8", "surrogateescape")).hexdigest()) for n, v in self._environment.items()))
+        environment = tuple(
+            sorted((n, hashlib.sha256(v.encode("utf-8", "surrogateescape")).hexdigest()) for n, v in self._environment.items())
+        )
         return Evidence(files, tuple(sorted(self._places.items())), environment)
 
     def program(self, path: str) -> None:
@@ -178,13 +180,15 @@ class DiskPlace:
 
     def _open(self, path: str, limit: int) -> bytes | Unknown:
         descriptor = os.open(os.path.realpath(path), os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
+        try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 return Unknown.NOT_REGULAR
             if status.st_size > limit:
                 return Unknown.TOO_BIG
-            data = file.read(limit + 1)
+            data = b"".join(iter(lambda: os.read(descriptor, limit + 1), b""))
+        finally:
+            os.close(descriptor)
         if len(data) > limit:
             return Unknown.TOO_BIG
         real = os.path.realpath(path)

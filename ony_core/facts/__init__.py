@@ -41,6 +41,6 @@ def understand(call: ToolCall, place: Place, earlier: dict[str, Made] | None = N
             tools.understand(notes, call.tool, call.input, place.cwd)
     except RecursionError:
         notes.opaque("too_deep")
-    except Exception:  # the boundary of untrusted input: a fault of ours must hold the call, not let it by
+    except Exception:  # noqa: BLE001  the boundary of untrusted input: a fault of ours must hold the call, not let it by
         notes.opaque("fault")
     return Understanding(tuple(notes.facts), notes.made)

@@ -12,7 +12,7 @@ MAX_VERB = 6
 
 @dataclass(slots=True)
 class Line:
-    """A command line, understood. flags: canonical, all of them; a fact keeps those that rules ask about. values: (flag, value) in order."""
+    """A command line, understood. flags: canonical, all of them; a fact keeps those that rules ask about. values: (flag, value)."""
 
     program: Program
     verb: tuple[str, ...] = ()
@@ -76,10 +76,9 @@ def _flag(line: Line, word: Word, words: list[Word], at: int, asked: frozenset[s
         line.values.append((canonical, word.part(value)))
         if value in ("false", "0", "no") and canonical not in valued:
             line.flags.discard(canonical)
-    elif canonical in valued or name in valued:
-        if at < len(words):
-            line.values.append((canonical, words[at]))
-            return at + 1
+    elif (canonical in valued or name in valued) and at < len(words):
+        line.values.append((canonical, words[at]))
+        return at + 1
     return at
 
 
@@ -178,7 +177,7 @@ class _Verb:
         if match is None and self.acts:
             self.done = True
             return False
-        self.acts = self.acts or match is not None and match not in table.groups
+        self.acts = self.acts or (match is not None and match not in table.groups)
         if match is not None or not self.found or self.found[-1] != UNLISTED:
             self.found.append(match or UNLISTED)
         return match is not None

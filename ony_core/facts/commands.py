@@ -108,7 +108,9 @@ def finish(shell: "Shell", line: Line, stdin: Flow, traits: frozenset[str] = fro
     program = line.program
     line.traits |= traits
     taints = stdin.taints.union(*(w.taints for w in line.operands), *(v.taints for _, v in line.values))
-    shell.call.add("command", program.name, line.verb, line.flags, len(line.operands), targets_of(shell.call, line), line.traits | _carried(taints))
+    shell.call.add(
+        "command", program.name, line.verb, line.flags, len(line.operands), targets_of(shell.call, line), line.traits | _carried(taints)
+    )
     if "help" in line.traits:
         return Flow(None)
     taints |= _touch(shell, line, role or program.operands, stdin)
@@ -142,6 +144,8 @@ def use(shell: "Shell", word: Word, role: str, extra: frozenset[str], stdin: Flo
         return read_file(shell, word, extra)
     if role == "write":
         return write_file(shell, word, Flow(None, stdin.taints), extra)
+    if role == "create":
+        return write_file(shell, word, UNKNOWN, extra)
     if role == "modify":
         read_file(shell, word, extra)
         return write_file(shell, word, UNKNOWN, extra | {"modify"})
@@ -168,7 +172,7 @@ def read_file(shell: "Shell", word: Word, extra: frozenset[str] = frozenset()) -
     found = paths.traits_of(shell.call, shell.cwd, word)
     made = made_at(shell, word)
     carried = made.taints if made else frozenset()
-    if "recursive" in extra and found & {"secret_folder"} or "secret" in found:
+    if ("recursive" in extra and found & {"secret_folder"}) or "secret" in found:
         if not (made and made.text is not None):
             shell.call.add("file", verb=("read",), traits=(found | extra | {"secret"}) & _file_words())
         carried |= {"secret"}
@@ -205,7 +209,7 @@ def _remember(shell: "Shell", word: Word, flow: Flow, extra: frozenset[str]) -> 
         own = before is not None and not before.gone
         shell.call.made[path] = Made(None, (before.taints if before is not None and own else frozenset({"changed"})) | flow.taints)
     else:
-        fresh = _absent(shell, path) or before is not None and "changed" not in before.taints
+        fresh = _absent(shell, path) or (before is not None and "changed" not in before.taints)
         shell.call.made[path] = Made(flow.text, flow.taints | (set() if fresh and "placed" not in extra else {"changed"}))
 
 
@@ -231,7 +235,7 @@ def evidence(shell: "Shell", word: Word) -> frozenset[str]:
     if not word.known:
         return frozenset()
     made = shell.call.made.get(paths.absolute(shell.cwd, word.text))
-    if session_made(shell, word) or made is not None and made.gone:
+    if session_made(shell, word) or (made is not None and made.gone):
         return frozenset({"made_by_session"})
     path = paths.absolute(shell.cwd, word.text)
     if word.glob:
@@ -254,8 +258,19 @@ def make_folder(shell: "Shell", word: Word) -> None:
     path = paths.absolute(shell.cwd, word.text)
     if found & {"system", "ony_files"}:
         shell.call.add("file", verb=("write",), traits=found & _file_words())
-    if word.known and path not in shell.call.made and _absent(shell, path):
+    root = paths.absolute("/", shell.call.place.cwd or paths.NOWHERE)
+    while word.known and path not in shell.call.made and path != root and len(path) > 1 and _absent(shell, path):
         shell.call.made[path] = Made(folder=True)
+        path = path.rpartition("/")[0]
+        if not path.startswith(root + "/"):
+            break
+
+
+def made_if_absent(shell: "Shell", word: Word) -> None:
+    """A file that a program makes on first use."""
+    path = paths.absolute(shell.cwd, word.text)
+    if path not in shell.call.made and _absent(shell, path):
+        shell.call.made[path] = Made()
 
 
 def transfer(shell: "Shell", role: str, sources: list[Word], into: Word | None, extra: frozenset[str]) -> frozenset[str]:
@@ -349,7 +364,7 @@ def environment(shell: "Shell", name: str, value: Word, exported: bool) -> None:
         shell.call.add("command", "env", traits=("loader_environment",))
     elif name in lists["configures"]:
         shell.call.add("command", "env", traits=("config_environment",))
-    elif name == "PATH" and exported or name == "PATH":
+    elif (name == "PATH" and exported) or name == "PATH":
         _path_folders(shell, value)
 
 

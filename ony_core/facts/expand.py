@@ -45,7 +45,9 @@ def word_of(shell: "Shell", node: Any) -> Word:
     found = words_of(shell, node)
     if len(found) == 1:
         return found[0]
-    return Word(" ".join(w.text for w in found), any(w.glob for w in found), taints=NONE.union(*(w.taints for w in found)) if found else NONE)
+    return Word(
+        " ".join(w.text for w in found), any(w.glob for w in found), taints=NONE.union(*(w.taints for w in found)) if found else NONE
+    )
 
 
 def _one(shell: "Shell", node: Any) -> Word:
@@ -133,7 +135,8 @@ def _braces(word: Word) -> list[Word]:
 
 def _expand_braces(text: str) -> list[str]:
     """Innermost braces first; `{}` and braces without a comma stay as they are."""
-    waiting, done = [text], []
+    waiting: list[str] = [text]
+    done: list[str] = []
     while waiting and len(waiting) + len(done) <= MAX_BRACES:
         current = waiting.pop(0)
         found = re.search(f"{_OPEN}([^{_OPEN}{_CLOSE}]*){_CLOSE}", current)

@@ -60,7 +60,7 @@ def location(path: str, root: str, glob: bool = False) -> str:
         return "sink" if _lists()["sink"].match(here) else "socket" if here.startswith(("/dev/tcp/", "/dev/udp/")) else "device"
     if here == "/" or here == HOLE:
         return "root"
-    if root not in ("/", "~", "/tmp") and not _lists()["system"].match(root):
+    if root not in ("/", "~", "/tmp") and not _lists()["system"].match(root):  # noqa: S108  a name in the call that is judged
         if here == root:
             return "project_root"
         if here.startswith(root + "/"):
@@ -68,7 +68,7 @@ def location(path: str, root: str, glob: bool = False) -> str:
         if root.startswith(here + "/") and not here.startswith("~"):
             return "above_project"
     if _lists()["tmp"].match(here + "/"):
-        return "tmp_root" if here in ("/tmp", "/var/tmp", "/private/tmp") else "tmp"
+        return "tmp_root" if here in ("/tmp", "/var/tmp", "/private/tmp") else "tmp"  # noqa: S108  a name in the call that is judged
     if here == "~" or here in ("/home", "/Users") or (here[0] == "~" and "/" not in here):
         return "home_root"
     if here[0] == "~":

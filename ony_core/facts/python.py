@@ -60,11 +60,27 @@ class _Reader:
                     self.names[alias.asname or alias.name] = f"{node.module or ''}.{alias.name}"
             elif isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
                 self._assigned(node.targets[0].id, node.value)
+        for node in nodes:
+            if isinstance(node, ast.Dict):
+                self._database_files(node)
         calls = [n for n in nodes if isinstance(n, ast.Call)]
         for call in calls[:MAX_CALLS]:
             self._call(call)
         if len(calls) > MAX_CALLS:
             self.call.opaque("too_deep")
+
+    def _database_files(self, node: ast.Dict) -> None:
+        """A settings entry `'NAME': 'x.sqlite3'`: connecting makes that file if it is not there."""
+        for key, value in zip(node.keys, node.values, strict=False):
+            text = self._text(value)
+            if (
+                key is not None
+                and self._text(key) == "NAME"
+                and text
+                and text.endswith((".sqlite3", ".sqlite", ".db"))
+                and HOLE not in text
+            ):
+                commands.made_if_absent(self.shell, Word(text))
 
     def _assigned(self, name: str, value: ast.expr) -> None:
         text = self._text(value)
@@ -128,9 +144,15 @@ class _Reader:
             self._delete(node.func.value, False)
         elif name in self.lists["network"] or name.startswith(tuple(self.lists["network_prefix"])):
             self._network(node, name)
+        elif name in ("os.makedirs", "os.mkdir") or last == "mkdir" and isinstance(node.func, ast.Attribute):
+            where = self._text(
+                node.args[0] if name.startswith("os.") and node.args else node.func.value if isinstance(node.func, ast.Attribute) else None
+            )
+            if where:
+                commands.make_folder(self.shell, Word(where, quoted=True))
         elif name in ("open", "io.open") or last in ("write_text", "write_bytes", "open", "read_text", "read_bytes"):
             self._file(node, name, last)
-        elif name in self.lists["environment"] or (name == "os.environ.get" and False):
+        elif name in self.lists["environment"]:
             self.taints.add("secret")
         elif name.startswith(tuple(self.lists["cloud_prefix"])):
             self.call.add("command", "python", traits={"inline", "calls_cloud"})
@@ -186,11 +208,14 @@ class _Reader:
         self.call.opaque("decoded" if self._decodes(node) else "code_unknown")
 
     def _reads_a_file(self, node: ast.expr) -> bool:
-        return any(isinstance(n, ast.Call) and self._name(n.func).rpartition(".")[2] in ("read", "read_text", "open") for n in ast.walk(node))
+        return any(
+            isinstance(n, ast.Call) and self._name(n.func).rpartition(".")[2] in ("read", "read_text", "open") for n in ast.walk(node)
+        )
 
     def _decodes(self, node: ast.AST) -> bool:
         return any(
-            isinstance(n, ast.Call) and self._name(n.func).rpartition(".")[2] in ("b64decode", "fromhex", "decompress", "decode", "urlopen", "chr", "get")
+            isinstance(n, ast.Call)
+            and self._name(n.func).rpartition(".")[2] in ("b64decode", "fromhex", "decompress", "decode", "urlopen", "chr", "get")
             for n in ast.walk(node)
         )
 
@@ -202,7 +227,9 @@ class _Reader:
             self.call.add("file", verb=("delete",), traits={"tmp", "made_by_session"})
             return
         text = self._text(node)
-        commands.delete_file(self.shell, Word(HOLE if text is None else text, quoted=True), frozenset({"recursive"}) if tree else frozenset())
+        commands.delete_file(
+            self.shell, Word(HOLE if text is None else text, quoted=True), frozenset({"recursive"}) if tree else frozenset()
+        )
 
     def _network(self, node: ast.Call, name: str) -> None:
         from ony_core.facts.handlers.network import url_traits

@@ -34,7 +34,9 @@ def replaced(shell: "Shell", text: str) -> bool:
     """Whether this call or session wrote the program file that is about to run."""
     path = paths.absolute(shell.cwd, text)
     made = shell.call.made.get(path)
-    return made is not None and not made.gone or shell.call.place.made_by_session(path) is True and "/.venv/" not in path and "/node_modules/" not in path
+    return (made is not None and not made.gone) or (
+        shell.call.place.made_by_session(path) is True and "/.venv/" not in path and "/node_modules/" not in path
+    )
 
 
 def run_file(shell: "Shell", word: Word, arguments: list[Word], language: str, inside: bool = False) -> Flow:
@@ -137,7 +139,8 @@ def make_targets(shell: "Shell", program: str, names: list[str], file: Word | No
         content = content_of(shell, candidate)
         if isinstance(content, Made) and content.text is not None:
             recipes = _recipes(content.text)
-            wanted, seen = list(names) or list(recipes)[:1], set()
+            wanted = list(names) or list(recipes)[:1]
+            seen: set[str] = set()
             while wanted and len(seen) < 64:
                 name = wanted.pop()
                 if name in seen or name not in recipes:
@@ -196,5 +199,3 @@ def package_script(shell: "Shell", name: str) -> None:
             shell.call.reading.add("script:" + key)
             shell.child().source(text)
             shell.call.reading.discard("script:" + key)
-
-

@@ -15,16 +15,56 @@ from ony_core.facts.words import EMPTY, HOLE, UNKNOWN, Flow, Made, Word, hole
 MAX_NODES_DEEP = 100
 MAX_LOOP = 24
 _BLOCKS = frozenset(
-    "program compound_statement do_group else_clause elif_clause subshell if_statement while_statement negated_command "
-    "case_item c_style_for_statement".split()
+    [
+        "program",
+        "compound_statement",
+        "do_group",
+        "else_clause",
+        "elif_clause",
+        "subshell",
+        "if_statement",
+        "while_statement",
+        "negated_command",
+        "case_item",
+        "c_style_for_statement",
+    ]
 )
 _SCANNED = frozenset(
-    "test_command unset_command arithmetic_expansion binary_expression unary_expression parenthesized_expression postfix_expression "
-    "ternary_expression subscript variable_name number word string raw_string expansion simple_expansion concatenation ansi_c_string "
-    "regex extglob_pattern heredoc_body heredoc_content special_variable_name test_operator string_content array "
-    "brace_expression translated_string file_descriptor heredoc_start heredoc_end".split()
+    [
+        "test_command",
+        "unset_command",
+        "arithmetic_expansion",
+        "binary_expression",
+        "unary_expression",
+        "parenthesized_expression",
+        "postfix_expression",
+        "ternary_expression",
+        "subscript",
+        "variable_name",
+        "number",
+        "word",
+        "string",
+        "raw_string",
+        "expansion",
+        "simple_expansion",
+        "concatenation",
+        "ansi_c_string",
+        "regex",
+        "extglob_pattern",
+        "heredoc_body",
+        "heredoc_content",
+        "special_variable_name",
+        "test_operator",
+        "string_content",
+        "array",
+        "brace_expression",
+        "translated_string",
+        "file_descriptor",
+        "heredoc_start",
+        "heredoc_end",
+    ]
 )
-_TOLD = {"HOME": "~", "TMPDIR": "/tmp", "IFS": " \t\n", "?": "0", "SHELL": "bash", "UID": "1000", "EUID": "1000"}
+_TOLD = {"HOME": "~", "TMPDIR": "/tmp", "IFS": " \t\n", "?": "0", "SHELL": "bash", "UID": "1000", "EUID": "1000"}  # noqa: S108  a name in the call that is judged
 
 
 @cache
@@ -293,7 +333,11 @@ class Shell:
             commands.redirect(self, word, flow if main else UNKNOWN, append)
             flow = EMPTY if main else flow
         for tail in tails:
-            flow = self._pipeline(tail, flow) if tail.type == "pipeline" and tail.children[0].type in ("|", "|&") else self.statement(tail, stdin)
+            flow = (
+                self._pipeline(tail, flow)
+                if tail.type == "pipeline" and tail.children[0].type in ("|", "|&")
+                else self.statement(tail, stdin)
+            )
         return flow
 
     def _heredoc(self, node: Any, waiting: list[Any], tails: list[Any]) -> Flow:
@@ -329,7 +373,7 @@ class Shell:
         if operator in ("<", "<>"):
             return commands.input_from(self, target)
         self.descriptors[descriptor] = target
-        outputs.append((target, operator in (">>", "&>>"), descriptor in ("", "1") or descriptor not in ("2",) and bool(descriptor)))
+        outputs.append((target, operator in (">>", "&>>"), descriptor in ("", "1") or (descriptor not in ("2",) and bool(descriptor))))
         return given
 
     # ---- substitutions

@@ -14,7 +14,15 @@ from ony_core.taxonomy.tables import tables
 if TYPE_CHECKING:
     from ony_core.facts.call import Call
 
-_DIALECTS = {"psql": "postgres", "mysql": "mysql", "mariadb": "mysql", "sqlite3": "sqlite", "duckdb": "duckdb", "sqlcmd": "tsql", "bq": "bigquery"}
+_DIALECTS = {
+    "psql": "postgres",
+    "mysql": "mysql",
+    "mariadb": "mysql",
+    "sqlite3": "sqlite",
+    "duckdb": "duckdb",
+    "sqlcmd": "tsql",
+    "bq": "bigquery",
+}
 _FIRST = re.compile(r"^\s*(?:--[^\n]*\n\s*|/\*.*?\*/\s*)*\(*\s*([A-Za-z]+)", re.DOTALL)
 _SELECT_ONLY = re.compile(r"^\s*(?:select|show|values)\b[^;()]*;?\s*$", re.IGNORECASE)
 _RISKY_WORD = re.compile(r"\b(?:into|delete|update|insert|merge|outfile|dumpfile|for\s+update)\b", re.IGNORECASE)

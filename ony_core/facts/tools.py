@@ -21,7 +21,7 @@ def understand(call: Call, tool: str, given: dict[str, Any], cwd: str) -> None:
     kind = tables().words["tools"].get(tool, "")
     if kind:
         _KINDS[kind](shell, tool, given)
-    elif tool.startswith("mcp__") or tool.startswith("mcp."):
+    elif tool.startswith(("mcp__", "mcp.")):
         _mcp(shell, tool, given)
     elif ("agent", tool) in tables().rules:
         call.add("agent", tool)
@@ -56,7 +56,9 @@ def _write(shell: Shell, tool: str, given: dict[str, Any]) -> None:
         return
     content = given.get("content")
     whole = tool == "Write" or "content" in given
-    commands.write_file(shell, word, Flow(content) if isinstance(content, str) else UNKNOWN, frozenset() if whole else frozenset({"modify"}))
+    commands.write_file(
+        shell, word, Flow(content) if isinstance(content, str) else UNKNOWN, frozenset() if whole else frozenset({"modify"})
+    )
 
 
 def _delete(shell: Shell, tool: str, given: dict[str, Any]) -> None:
@@ -135,8 +137,6 @@ def _argument_traits(shell: Shell, given: dict[str, Any]) -> set[str]:
             if "secret" in paths.traits_of(shell.call, shell.cwd, Word(value)) or looks_secret(value):
                 found.add("secret")
     return found | {"unknown_word"}
-
-
 
 
 _KINDS = {"shell": _shell, "write": _write, "delete": _delete, "patch": _patch, "read": _read, "fetch": _fetch}

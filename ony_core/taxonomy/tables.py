@@ -20,7 +20,7 @@ from ony_core.errors import OnyError
 from ony_core.model import KINDS, RISKS, UNLISTED
 
 PSEUDO = frozenset({UNLISTED, "project_code"})  # words of facts that no command line can name
-ROLES = ("read", "write", "modify", "delete", "move", "copy", "link", "text", "none", "url", "folder", "run", "script", "send")
+ROLES = ("read", "write", "create", "modify", "delete", "move", "copy", "link", "text", "none", "url", "folder", "run", "script", "send")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Program:
 class Rule:
     """One line of meaning. Every condition that is given must hold; `verbs` are whole verbs, words joined by blanks.
 
-    `*` as a word stands for any word that no table knows; in a program whose verb stands last, a verb also matches as the end of a longer one.
+    `*` as a word stands for any word that no table knows. Where the verb stands last, parts of it match too (see the engine).
     """
 
     key: str
@@ -207,21 +207,17 @@ def _rule(family: str, spec: dict[str, Any]) -> Rule:
 def _index(programs: dict[str, Program], rules: list[Rule], words: dict[str, Any]) -> Tables:
     names = {spelling: p.name for p in programs.values() if p.name not in PSEUDO for spelling in (p.name, *p.names)}
     traits = words.pop("traits", {})
-    by: dict[tuple[str, str], list[Rule]] = {}
+    by: dict[tuple[str, str], list[tuple[int, Rule]]] = {}
     verbs: dict[str, list[str]] = {}
     flags: dict[str, set[str]] = {}
     for number, rule in enumerate(rules):
         asked = rule.traits | rule.any_traits | rule.not_traits
         _insist(asked <= set(traits), rule.family, f"rule {rule.title!r}: unknown trait {sorted(asked - set(traits))}")
         for name in rule.program or ("",):
-            by.setdefault((rule.kind, name), []).append((number, rule))  # type: ignore[arg-type]
+            by.setdefault((rule.kind, name), []).append((number, rule))
             flags.setdefault(name, set()).update(rule.flags | rule.all_flags | rule.not_flags)
             verbs.setdefault(name, []).extend(rule.verbs)
-    general = by.get(("command", ""), [])
-    ordered = {
-        key: tuple(r for _, r in sorted(found + (general if key[0] == "command" and key[1] else []), key=lambda pair: pair[0]))  # type: ignore[misc]
-        for key, found in by.items()
-    }
+    ordered = {key: _in_order(found + (by.get((key[0], ""), []) if key[1] else [])) for key, found in by.items()}
     targets = {kind: compile(pattern) for kind, pattern in words.pop("targets", {}).items()}
     return Tables(
         programs,
@@ -232,9 +228,20 @@ def _index(programs: dict[str, Program], rules: list[Rule], words: dict[str, Any
         traits,
         targets,
         words,
-        frozenset(word for rule in rules for verb in rule.verbs for word in verb.split()) | {UNLISTED} | set(words.get("sql", {}).get("verbs", ())) | set(words.get("mcp", {}).get("reads", ())),
+        _verb_words(rules, words),
         tuple(rules),
     )
+
+
+def _verb_words(rules: list[Rule], words: dict[str, Any]) -> frozenset[str]:
+    """Every word that may stand in the verb of a fact."""
+    found = {word for rule in rules for verb in rule.verbs for word in verb.split()}
+    return frozenset(found | {UNLISTED} | set(words.get("sql", {}).get("verbs", ())) | set(words.get("mcp", {}).get("reads", ())))
+
+
+def _in_order(numbered: list[tuple[int, Rule]]) -> tuple[Rule, ...]:
+    """Rules of a program and those for every program, as they stand in the files."""
+    return tuple(rule for _, rule in sorted(numbered, key=lambda pair: pair[0]))
 
 
 def _grow(trie: dict[str, Any], path: list[str]) -> None:
@@ -252,7 +259,8 @@ def _actions(trie: dict[str, Any]) -> Actions:
             (groups if below else actions).add(word)
             waiting.append(below)
     wild = sorted(w for w in actions if "*" in w)
-    return Actions(frozenset(groups - {UNLISTED}), frozenset(actions - set(wild) - {UNLISTED}), tuple((w, compile(translate(w))) for w in wild))
+    plain = frozenset(actions - set(wild) - {UNLISTED})
+    return Actions(frozenset(groups - {UNLISTED}), plain, tuple((w, compile(translate(w))) for w in wild))
 
 
 def _insist(fine: bool, family: str, what: str) -> None:

@@ -24,7 +24,11 @@ def sql_client(shell: "Shell", program: Program, words: list[Word], stdin: Flow)
     texts = [v for f, v in line.values if program.roles.get(f) == "text"]
     files = [v for f, v in line.values if program.roles.get(f) == "script"]
     taints = stdin.taints
-    if program.name in tables().words["names"]["sql_verb_clients"] and line.operands and line.operands[0].text in ("query", "config", "open"):
+    if (
+        program.name in tables().words["names"]["sql_verb_clients"]
+        and line.operands
+        and line.operands[0].text in ("query", "config", "open")
+    ):
         texts += line.operands[1:] if line.operands[0].text == "query" else [Word("select 1")]
     if program.name in tables().words["names"]["sql_operand_clients"]:
         taints |= _database_file(shell, line)

@@ -12,7 +12,27 @@ if TYPE_CHECKING:
     from ony_core.facts.shell import Shell
 
 _RUNS = ("-exec", "-execdir", "-ok", "-okdir")
-_FILTERS = frozenset("-name -iname -path -ipath -regex -iregex -mtime -mmin -atime -ctime -newer -size -empty -user -perm -inum -lname".split())
+_FILTERS = frozenset(
+    [
+        "-name",
+        "-iname",
+        "-path",
+        "-ipath",
+        "-regex",
+        "-iregex",
+        "-mtime",
+        "-mmin",
+        "-atime",
+        "-ctime",
+        "-newer",
+        "-size",
+        "-empty",
+        "-user",
+        "-perm",
+        "-inum",
+        "-lname",
+    ]
+)
 _SED_RUN = re.compile(r"(?:^|[;{}\n]|\d|\$|/[IMg0-9]*)\s*e(?:\s+\S|\s*$)|s(\W).*?\1.*?\1[gIMp0-9]*e")
 _SED_WRITE = re.compile(r"(?:^|[;{}\n/]|\d|\$)\s*[wW]\s+(\S+)|s(\W)(?:.*?)\2(?:.*?)\2[gIMp0-9]*w\s+(\S+)")
 _AWK_RUN = re.compile(r"system\s*\(|\|\s*getline|\|\s*&?\s*[\"']?|/inet/")
@@ -42,7 +62,9 @@ def find(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
 
 
 def _find_runs(shell: "Shell", words: list[Word], at: int, folders: list[Word]) -> int:
-    end = next((i for i in range(at, len(words)) if words[i].text == ";" or (words[i].text == "+" and words[i - 1].text == "{}")), len(words))
+    end = next(
+        (i for i in range(at, len(words)) if words[i].text == ";" or (words[i].text == "+" and words[i - 1].text == "{}")), len(words)
+    )
     for folder in folders[:8]:
         inner = [_found_word(w, folder) if "{}" in w.text else w for w in words[at:end]]
         if inner:
@@ -52,7 +74,12 @@ def _find_runs(shell: "Shell", words: list[Word], at: int, folders: list[Word]) 
 
 def _found_word(word: Word, folder: Word) -> Word:
     """What `{}` stands for: something below the starting point."""
-    return Word(word.text.replace("{}", folder.text.rstrip("/") + ("" if "found/" in folder.text else "/*")), True, word.quoted, word.taints | folder.taints)
+    return Word(
+        word.text.replace("{}", folder.text.rstrip("/") + ("" if "found/" in folder.text else "/*")),
+        True,
+        word.quoted,
+        word.taints | folder.taints,
+    )
 
 
 def _below(shell: "Shell", folders: list[Word], words: list[Word]) -> list[Word]:
@@ -62,7 +89,7 @@ def _below(shell: "Shell", folders: list[Word], words: list[Word]) -> list[Word]
     for folder in folders:
         inside = _filtered(words) and "project_root" in paths.traits_of(shell.call, shell.cwd, folder)
         text = folder.text.rstrip("/") + ("/found" if inside else "")
-        text += "/" + named if named.startswith(".") or "*" not in named and named else ""
+        text += "/" + named.replace("*", "x") if named and (named.startswith((".", "*.")) or "*" not in named) else ""
         narrowed.append(Word(text or "/", folder.glob, folder.quoted, folder.taints))
     return narrowed
 
@@ -115,7 +142,7 @@ def awk(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flo
     traits: set[str] = set()
     for script in code:
         bare = re.sub(r'"(?:\\.|[^"\\])*"|/(?:\\.|[^/\\\n])+/', '""', script.text)
-        if "system" in bare or re.search(r"getline|\|&", bare) and "|" in bare or re.search(r"(?<!\|)\|(?!\|)", bare):
+        if "system" in bare or (re.search(r"getline|\|&", bare) and "|" in bare) or re.search(r"(?<!\|)\|(?!\|)", bare):
             _awk_runs(shell, script.text, traits)
         for found in _AWK_WRITE.finditer(script.text):
             if not found[1].startswith("/dev/std"):
@@ -253,7 +280,9 @@ def paths_of(shell: "Shell", words: list[Word]) -> list[frozenset[str]]:
     return [paths.traits_of(shell.call, shell.cwd, w) for w in words]
 
 
-_EDITOR_RUNS = re.compile(r"!|system\s*\(|\bterm|\b(?:lua|py3?|python3?|perl|ruby|tcl|source|so)\b|shell|process|delete-|url-|call-|load|eval\s*\(")
+_EDITOR_RUNS = re.compile(
+    r"!|system\s*\(|\bterm|\b(?:lua|py3?|python3?|perl|ruby|tcl|source|so)\b|shell|process|delete-|url-|call-|load|eval\s*\("
+)
 
 
 def editor(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
@@ -268,4 +297,14 @@ def editor(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> 
     return commands.finish(shell, line, Flow(None, stdin.taints), frozenset(traits))
 
 
-HANDLERS = {"editor": editor, "find": find, "sed": sed, "awk": awk, "dd": dd, "archive": archive, "truncate": truncate, "fd": fd, "sync": sync}
+HANDLERS = {
+    "editor": editor,
+    "find": find,
+    "sed": sed,
+    "awk": awk,
+    "dd": dd,
+    "archive": archive,
+    "truncate": truncate,
+    "fd": fd,
+    "sync": sync,
+}

@@ -33,7 +33,9 @@ def git(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flo
     line.traits |= traits
     taints = stdin.taints.union(*(w.taints for w in line.operands)) & {"secret"}
     shell.call.add("command", program.name, line.verb, line.flags, len(line.operands), targets, line.traits | taints)
-    return Flow(None, stdin.taints | frozenset(tables().words["outputs"].get("git", ()))) if verb != "rev-parse" else _rev_parse(here, words)
+    return (
+        Flow(None, stdin.taints | frozenset(tables().words["outputs"].get("git", ()))) if verb != "rev-parse" else _rev_parse(here, words)
+    )
 
 
 def _rev_parse(shell: "Shell", words: list[Word]) -> Flow:
@@ -117,7 +119,7 @@ def _discard(shell: "Shell", line: Line, verb: str, words: list[Word], traits: s
     texts = [w.text for w in words]
     operands = line.operands
     if verb == "checkout":
-        after = [w for w in words[texts.index("--") + 1 :]] if "--" in texts else []
+        after = list(words[texts.index("--") + 1 :]) if "--" in texts else []
         creates = line.flags & {"-b", "-B", "--orphan", "--detach", "-t", "--track"}
         pathspecs = after or (operands[1:] if len(operands) > 1 else [] if creates else [w for w in operands if _is_path(shell, w)])
     elif verb == "restore":
@@ -173,7 +175,7 @@ def gh(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow
         method = line.value("-X", "--method")
         fields = line.all("-f", "--raw-field", "-F", "--field", "--input")
         query = any("graphql" in w.text for w in line.operands) and not any("mutation" in f.text or not f.known for f in fields)
-        if method is not None and method.text.upper() not in ("GET", "HEAD") or method is None and fields and not query:
+        if (method is not None and method.text.upper() not in ("GET", "HEAD")) or (method is None and fields and not query):
             line.traits.add("sends")
         if method is not None and method.text.upper() in ("GET", "HEAD"):
             line.traits.discard("sends")

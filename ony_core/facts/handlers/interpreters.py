@@ -143,7 +143,9 @@ def language(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -
     for code in codes:
         inline(shell, program.name, code.text if code.known or not code.taints & {"network", "decoded"} else None, code.taints)
     if codes:
-        edits = program.name in ("perl", "ruby") and any(w.text.startswith("-") and "i" in w.text and not w.text.startswith("--") for w in words)
+        edits = program.name in ("perl", "ruby") and any(
+            w.text.startswith("-") and "i" in w.text and not w.text.startswith("--") for w in words
+        )
         for word in rest:
             commands.use(shell, word, "modify" if edits else "read", frozenset())
         return Flow(None, stdin.taints)
@@ -171,7 +173,9 @@ def inline(shell: "Shell", language_name: str, code: str | None, taints: frozens
 @cache
 def telling(name: str) -> tuple[tuple[str, re.Pattern[str]], ...]:
     lists = tables().words["languages"]
-    merged = {**lists.get("every", {}), **{}}
+    merged = {
+        **lists.get("every", {}),
+    }
     own = lists.get(name, {})
     traits = sorted({*merged, *own})
     return tuple((t, re.compile("|".join([*merged.get(t, []), *own.get(t, [])]))) for t in traits)

@@ -16,8 +16,22 @@ if TYPE_CHECKING:
     from ony_core.facts.shell import Shell
 
 _LOCAL = re.compile(r"^(?:localhost|127\.\d+\.\d+\.\d+|\[?::1\]?|0\.0\.0\.0|host\.docker\.internal|[\w-]+\.localhost)$")
-_METADATA = re.compile(r"^(?:169\.254\.169\.254|169\.254\.170\.2|metadata\.google\.internal|metadata|100\.100\.100\.200|\[?fd00:ec2::254\]?)$")
-_BODY = ("-d", "--data", "--data-raw", "--data-binary", "--data-urlencode", "--data-ascii", "--json", "-F", "--form", "--form-string", "--url-query")
+_METADATA = re.compile(
+    r"^(?:169\.254\.169\.254|169\.254\.170\.2|metadata\.google\.internal|metadata|100\.100\.100\.200|\[?fd00:ec2::254\]?)$"
+)
+_BODY = (
+    "-d",
+    "--data",
+    "--data-raw",
+    "--data-binary",
+    "--data-urlencode",
+    "--data-ascii",
+    "--json",
+    "-F",
+    "--form",
+    "--form-string",
+    "--url-query",
+)
 _DESTROYS = re.compile(r"(?i)[/_.-](?:delete|destroy|drop|purge|truncate|flush|terminate|shutdown|_close|wipe|reset)|_cluster/settings")
 _METHODS = {"GET": "reads", "HEAD": "reads", "OPTIONS": "reads", "DELETE": "deletes", "PUT": "sends", "POST": "sends", "PATCH": "sends"}
 
@@ -116,7 +130,11 @@ def _body(shell: "Shell", line: Line, stdin: Flow) -> tuple[bool, frozenset[str]
         text = value.text.partition("=")[2] if "=@" in value.text or "=<" in value.text else value.text
         if text[:1] in "@<" and flag not in ("--data-raw", "--form-string"):
             name = text[1:].partition(";")[0]
-            taints |= stdin.taints if name in ("-", "/dev/stdin") else commands.read_file(shell, value.part(name)) | _copied(shell, value.part(name))
+            taints |= (
+                stdin.taints
+                if name in ("-", "/dev/stdin")
+                else commands.read_file(shell, value.part(name)) | _copied(shell, value.part(name))
+            )
     return found, taints
 
 
@@ -132,7 +150,7 @@ def _saved(shell: "Shell", line: Line, urls: list[Word]) -> Flow:
     if out is not None and out.text != "-":
         commands.write_file(shell, out, flow)
         return EMPTY if line.program.name == "curl" else flow
-    if line.program.name == "wget" and out is None or line.flags & {"-O", "--remote-name", "-J"} and line.program.name == "curl":
+    if (line.program.name == "wget" and out is None) or (line.flags & {"-O", "--remote-name", "-J"} and line.program.name == "curl"):
         folder = line.value("-P", "--directory-prefix", "--output-dir")
         for url in urls:
             name = url.text.split("?")[0].rstrip("/").rpartition("/")[2] or "index.html"
@@ -168,7 +186,9 @@ def netcat(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> 
     line, _ = read(program, words)
     text = " ".join(w.text for w in words)
     traits = set(line.traits) - {"unknown_word"}
-    if line.values and any(f in ("-e", "-c", "--exec", "--sh-exec", "--lua-exec") for f, _ in line.values) or re.search(r"(?i)\b(exec|system|shell)\b", text):
+    if (line.values and any(f in ("-e", "-c", "--exec", "--sh-exec", "--lua-exec") for f, _ in line.values)) or re.search(
+        r"(?i)\b(exec|system|shell)\b", text
+    ):
         traits.add("hands_over_shell")
     if "-z" in line.flags:
         traits.add("probe")

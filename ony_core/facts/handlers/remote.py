@@ -75,12 +75,19 @@ def mounts(line: Line) -> frozenset[str]:
         source = value.text.partition("source=")[2].partition("src=")[2] or value.text.partition("src=")[2] or value.text
         source = source.partition("source=")[2] or source
         source = source.split(":")[0].split(",")[0]
-        if source in ("/", "/etc", "/root", "/var/run", "/proc", "/sys", "/dev", "/var/lib/docker", "/home", "/usr", "/boot") or "docker.sock" in value.text:
+        if (
+            source in ("/", "/etc", "/root", "/var/run", "/proc", "/sys", "/dev", "/var/lib/docker", "/home", "/usr", "/boot")
+            or "docker.sock" in value.text
+        ):
             found.add("host_mount")
         if source.startswith(("~/.ssh", "~/.aws", "/root/.ssh")) or "/.ssh" in source or "/.aws" in source:
             found.add("secret")
     for flag, value in line.values:
-        if flag in ("--pid", "--net", "--network", "--ipc", "--uts", "--userns") and value.text == "host" and flag in ("--pid", "--ipc", "--userns"):
+        if (
+            flag in ("--pid", "--net", "--network", "--ipc", "--uts", "--userns")
+            and value.text == "host"
+            and flag in ("--pid", "--ipc", "--userns")
+        ):
             found.add("host_mount")
         if flag in ("--cap-add", "--device") or (flag == "--security-opt" and "unconfined" in value.text):
             found.add("host_mount")

@@ -16,7 +16,18 @@ def make(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
     """make, just, task, rake: each target by its recipe where the file can be read, and by its name."""
     line, _ = read(program, words)
     shell.call.add("command", program.name, line.verb, line.flags, len(line.operands), traits=line.traits - {"unknown_word"})
-    if line.traits & {"help"} or line.flags & {"-n", "--dry-run", "--just-print", "--recon", "-q", "--list", "-l", "--summary", "-T", "--tasks"}:
+    if line.traits & {"help"} or line.flags & {
+        "-n",
+        "--dry-run",
+        "--just-print",
+        "--recon",
+        "-q",
+        "--list",
+        "-l",
+        "--summary",
+        "-T",
+        "--tasks",
+    }:
         return UNKNOWN
     names = [w.text for w in line.operands if "=" not in w.text]
     traits: set[str] = set()

@@ -13,7 +13,23 @@ if TYPE_CHECKING:
 
 _SETUID = re.compile(r"(?:^|,)[ugoa]*[+=][rwx]*s|^[2467]\d{3}$")
 _TOUCHED = frozenset(
-    "root system home_root home home_top above_project outside project_root unknown_path device secret startup agent_settings git_config ony_files".split()
+    [
+        "root",
+        "system",
+        "home_root",
+        "home",
+        "home_top",
+        "above_project",
+        "outside",
+        "project_root",
+        "unknown_path",
+        "device",
+        "secret",
+        "startup",
+        "agent_settings",
+        "git_config",
+        "ony_files",
+    ]
 )
 
 
@@ -43,7 +59,7 @@ def by_words(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -
     texts = {w.text for w in words}
     if texts & changing or any(t.startswith(tuple(c[:-1] for c in changing if c.endswith("*")) or ("\1",)) for t in texts):
         line.traits.add("changes_data")
-    if program.name == "sysctl" and any("=" in t for t in texts) or program.name == "ifconfig" and len(line.operands) > 1:
+    if (program.name == "sysctl" and any("=" in t for t in texts)) or (program.name == "ifconfig" and len(line.operands) > 1):
         line.traits.add("changes_data")
     line.traits.discard("unknown_word")
     return commands.finish(shell, line, stdin)

@@ -29,7 +29,7 @@ def as_root(shell: "Shell", program: Program, words: list[Word], stdin: Flow) ->
     line, rest = read(program, words, stop_at_operand=0)
     while rest and "=" in rest[0].text and not rest[0].text.startswith(("/", "-")):
         rest = rest[1:]
-    if not rest and line.flags & {"-s", "-i", "--shell", "--login"} or rest and line.flags & {"-e", "--edit"}:
+    if (not rest and line.flags & {"-s", "-i", "--shell", "--login"}) or (rest and line.flags & {"-e", "--edit"}):
         shell.call.add("grant", traits=("as_root",))
         for word in rest:
             commands.write_file(shell, word, Flow(None))
@@ -73,7 +73,13 @@ def xargs(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> F
     if program.name == "parallel" and rest and len(rest) == 1 and " " in rest[0].text:
         shell.child().source(rest[0].text.replace("{}", "${_}").replace(HOLE, "${_}"))
         return EMPTY
-    if rest and rest[-1].text[:1] == "-" and rest[-1].text.endswith("c") and (named := commands.program_named(rest[0].text)) and named.handler == "shell":
+    if (
+        rest
+        and rest[-1].text[:1] == "-"
+        and rest[-1].text.endswith("c")
+        and (named := commands.program_named(rest[0].text))
+        and named.handler == "shell"
+    ):
         shell.call.opaque("code_unknown")
         return EMPTY
     slot = line.value("-I", "--replace", "-i", "-J")
@@ -90,7 +96,9 @@ def _filled(rest: list[Word], slot: str, given: list[Word], only_slot: bool) -> 
         together = given[0] if len(given) == 1 else Word(HOLE, taints=frozenset(t for g in given for t in g.taints))
         if len(rest) == 1:
             return rest
-        return [Word(w.text.replace(slot, together.text), True, w.quoted, w.taints | together.taints) if slot in w.text else w for w in rest]
+        return [
+            Word(w.text.replace(slot, together.text), True, w.quoted, w.taints | together.taints) if slot in w.text else w for w in rest
+        ]
     many = [Word(g.text, True, g.quoted, g.taints) for g in given]
     return rest if only_slot else rest + many
 

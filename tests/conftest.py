@@ -4,6 +4,7 @@ MUST: fail a test that writes under the real home, reads an agent's or Ony's own
 one, also where the code under test swallowed the error.
 """
 
+import itertools
 import os
 import sys
 import tempfile
@@ -24,6 +25,7 @@ LISTS = frozenset({"os.listdir", "os.scandir"})
 LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0")
 
 trespasses: list[str] = []
+_count = itertools.count()
 
 
 class Trespass(AssertionError):
@@ -58,7 +60,8 @@ def soak(pytestconfig: pytest.Config) -> bool:
 @pytest.fixture(autouse=True)
 def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty HOME for this test and every process it starts; nothing of the developer's own set-up shines through."""
-    home = tmp_path_factory.mktemp("home")
+    home = tmp_path_factory.getbasetemp() / "homes" / str(next(_count))  # not mktemp: it counts the folders that are there, each time
+    home.mkdir(parents=True)
     for name in [name for name in os.environ if name.startswith(("ONY_", "CLAUDE", "ANTHROPIC_", "XDG_", "GIT_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(home))

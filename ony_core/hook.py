@@ -93,7 +93,6 @@ def _arguments(words: "list[str]") -> "tuple[str, int, str, float]":
 
 def _exchange(path: str, uid: int, agent: str, deadline: float) -> "tuple[int, bytes, bytes]":
     watch = _Watch(deadline)
-    posix.fstat(1)  # without a stdout the socket would take its number, and the answer would go back to the daemon
     body = _stdin(watch)
     sock = _connect(path, uid)
     sock.settimeout(POLL_S)

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,8 @@ CLAUDE = {"2.1.197": "@anthropic-ai/claude-code@2.1.197", "latest": "@anthropic-
 def claude(version: str) -> Path:
     """The native executable of Claude Code. version: a key of CLAUDE. Taken from npm's registry."""
     folder = PEERS / f"claude-{version}"
-    if not folder.is_dir():
-        _install(CLAUDE[version], folder)
+    if not folder.is_dir() and (why := _install(CLAUDE[version], folder)):
+        pytest.fail(why)
     found = sorted(folder.glob("node_modules/@anthropic-ai/claude-code-*/claude"))
     if not found:
         pytest.fail(f"{CLAUDE[version]} holds no executable for this machine: remove {folder} and run again")
@@ -34,14 +35,20 @@ def version_of(executable: Path) -> str:
     return done.stdout.split()[0]
 
 
-def _install(package: str, folder: Path) -> None:
+@cache
+def _install(package: str, folder: Path) -> str:
+    """Why it could not be installed, "" if it was. Asked once: a registry out of reach would be waited for in every test."""
     npm = shutil.which("npm")
     if npm is None:
-        pytest.fail("npm is missing: install node and npm (Debian, Ubuntu: apt install nodejs npm)")
+        return "npm is missing: install node and npm (Debian, Ubuntu: apt install nodejs npm)"
     PEERS.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=PEERS) as scratch:
         command = [npm, "install", "--prefix", f"{scratch}/made", "--no-audit", "--no-fund", "--ignore-scripts", package]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env={**os.environ, "HOME": scratch})
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env={**os.environ, "HOME": scratch})
+        except subprocess.TimeoutExpired:
+            return f"npm did not install {package} within five minutes: is the registry within reach?"
         if done.returncode:
-            pytest.fail(f"npm could not install {package}: {done.stderr.strip()[-600:]}")
+            return f"npm could not install {package}: {done.stderr.strip()[-600:]}"
         os.rename(f"{scratch}/made", folder)
+    return ""

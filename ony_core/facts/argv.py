@@ -41,6 +41,7 @@ def read(program: Program, words: list[Word], stop_at_operand: int = -1) -> tupl
         at += 1
         if only_operands or len(text) < 2 or text[0] not in "-+" or (text[0] == "+" and "+" not in program.help):
             if stop_at_operand == len(line.operands) and stop_at_operand >= 0:
+                line.verb = verb.words()
                 return line, words[at - 1 :]
             if not verb.take(word):
                 line.operands.append(word)
@@ -49,6 +50,8 @@ def read(program: Program, words: list[Word], stop_at_operand: int = -1) -> tupl
         else:
             at = _flag(line, word, words, at, asked, verb)
     line.verb = verb.words()
+    if program.verbs == "last" and words and words[-1].text == "help":
+        line.traits.add("help")
     if HOLE in " ".join(w.text for w in words):
         line.traits.add("unknown_word")
     return line, []

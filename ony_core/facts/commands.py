@@ -213,6 +213,14 @@ def _remember(shell: "Shell", word: Word, flow: Flow, extra: frozenset[str]) -> 
         shell.call.made[path] = Made(flow.text, flow.taints | (set() if fresh and "placed" not in extra else {"changed"}))
 
 
+def edited(shell: "Shell", word: Word, before: Made, text: str | None) -> None:
+    """A file after a change whose outcome is known."""
+    path = paths.absolute(shell.cwd, word.text)
+    now = shell.call.made.get(path)
+    if text is not None and now is not None:
+        shell.call.made[path] = Made(text, now.taints)
+
+
 def _absent(shell: "Shell", path: str) -> bool:
     """Whether nothing stood there before, as far as the place knows; a folder that is not on this machine knows nothing against it."""
     return shell.call.place.read(path, 0) in (Unknown.MISSING, Unknown.NO_FOLDER) or shell.call.place.made_by_session(path) is True
@@ -279,7 +287,7 @@ def transfer(shell: "Shell", role: str, sources: list[Word], into: Word | None, 
     content = UNKNOWN
     for source in sources:
         found = paths.traits_of(shell.call, shell.cwd, source)
-        made = made_at(shell, source)
+        made = known_content(shell, source)
         taints |= read_file(shell, source, extra | {"recursive"})
         content = Flow(made.text if made and len(sources) == 1 else None, taints | (made.taints if made else frozenset()))
         if role == "move" and not session_made(shell, source):
@@ -341,9 +349,20 @@ def input_from(shell: "Shell", word: Word) -> Flow:
     if word.text.startswith(("/dev/tcp/", "/dev/udp/")):
         shell.call.add("network", verb=("socket",), traits=())
         return Flow(None, frozenset({"network"}))
-    made = made_at(shell, word)
     taints = read_file(shell, word)
-    return Flow(made.text if made else None, taints)
+    content = known_content(shell, word)
+    return Flow(content.text if content else None, taints)
+
+
+def known_content(shell: "Shell", word: Word) -> Made | None:
+    """What a file holds, as this call wrote it or as the place has it; None if nobody knows."""
+    from ony_core.facts import scripts
+
+    if not word.known or word.glob:
+        return None
+    made = made_at(shell, word)
+    content = scripts.content_of(shell, word) if made is None else made
+    return content if isinstance(content, Made) else None
 
 
 def _into_command(shell: "Shell", word: Word, flow: Flow) -> None:
@@ -364,7 +383,9 @@ def environment(shell: "Shell", name: str, value: Word, exported: bool) -> None:
         shell.call.add("command", "env", traits=("loader_environment",))
     elif name in lists["configures"]:
         shell.call.add("command", "env", traits=("config_environment",))
-    elif (name == "PATH" and exported) or name == "PATH":
+    elif name in lists["searches"]:
+        _search_folders(shell, value)
+    elif name == "PATH":
         _path_folders(shell, value)
 
 
@@ -376,6 +397,14 @@ def _path_folders(shell: "Shell", value: Word) -> None:
         found = paths.traits_of(shell.call, shell.cwd, Word(folder))
         if found & {"project", "project_root", "tmp", "tmp_root", "outside"} and not any(folder.endswith(a) for a in allowed):
             shell.call.add("command", "env", traits=("path_environment",))
+
+
+def _search_folders(shell: "Shell", value: Word) -> None:
+    """Where interpreters look for modules: the project's own folders are its own code, others are not."""
+    for folder in value.text.split(":"):
+        found = paths.traits_of(shell.call, shell.cwd, Word(folder)) if folder not in ("", HOLE) else frozenset()
+        if found & {"tmp", "tmp_root", "outside", "home", "home_top", "root"}:
+            shell.call.add("command", "env", traits=("loader_environment",))
 
 
 def line_of(program: Program, words: list[Word]) -> Line:

@@ -35,6 +35,8 @@ def words_of(shell: "Shell", node: Any) -> list[Word]:
         return _split(_by_ifs(shell, _value(shell, node)))
     if kind == "command_substitution":
         return _split(shell.substitute(node))
+    if kind == "string" and shell.arguments is not None and text_of(node) == '"$@"':
+        return list(shell.arguments)
     if kind == "concatenation":
         return _concatenation(shell, node)
     return [_one(shell, node)]

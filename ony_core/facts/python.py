@@ -130,6 +130,9 @@ class _Reader:
         return None
 
     def _call(self, node: ast.Call) -> None:
+        if self._built(node.func):
+            self.call.opaque("code_unknown")
+            return
         name = self._name(node.func)
         last = name.rpartition(".")[2]
         if name in self.lists["runs_shell"]:
@@ -156,6 +159,15 @@ class _Reader:
             self.taints.add("secret")
         elif name.startswith(tuple(self.lists["cloud_prefix"])):
             self.call.add("command", "python", traits={"inline", "calls_cloud"})
+
+    def _built(self, func: ast.expr) -> bool:
+        """A callee that is put together at run time: `getattr(m, name)(…)`, `vars(os)["system"](…)`."""
+        if isinstance(func, ast.Call):
+            return self._name(func.func) in ("getattr", "operator.attrgetter", "vars", "globals", "locals")
+        if isinstance(func, ast.Subscript):
+            name = self._name(func.value)
+            return name.endswith("__dict__") or name.split(".")[0] in ("os", "subprocess", "builtins") or self._built(func.value)
+        return False
 
     def _shell(self, node: ast.Call) -> None:
         text = self._text(node.args[0]) if node.args else None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ony_core.facts import paths
 from ony_core.facts.place import Unknown
 from ony_core.facts.words import HOLE, UNKNOWN, Flow, Made, Word
+from ony_core.model import UNLISTED
 from ony_core.taxonomy.tables import tables
 
 if TYPE_CHECKING:
@@ -49,6 +50,9 @@ def run_file(shell: "Shell", word: Word, arguments: list[Word], language: str, i
     traits = name_traits(word.text) | (found & {"tmp", "tmp_root", "home", "home_top", "outside", "system", "project", "unknown_path"})
     if isinstance(content, Made):
         return _run_made(shell, word, content, arguments, language, traits, inside)
+    if found & {"system", "home", "home_top", "outside"} and not found & {"program_folder"} and not language:
+        shell.call.add("command", UNLISTED, args=len(arguments))  # no script of the project: a program no table knows
+        return UNKNOWN
     if content in (Unknown.NO_FOLDER, Unknown.MISSING, Unknown.UNTOLD):
         shell.call.add("command", "project_code", args=len(arguments), traits=traits)
         return UNKNOWN
@@ -101,6 +105,9 @@ def content_of(shell: "Shell", word: Word) -> Made | Unknown:
     made = shell.call.made.get(path)
     if made is not None:
         return Unknown.MISSING if made.gone else made if not made.folder else Unknown.MISSING
+    unpacked = _unpacked(shell, path)
+    if unpacked is not None:
+        return unpacked
     if not shell.call.place.cwd:
         return Unknown.NO_FOLDER
     data = shell.call.place.read(path, LIMIT)
@@ -109,6 +116,17 @@ def content_of(shell: "Shell", word: Word) -> Made | Unknown:
     if b"\0" in data[:4096]:
         return Unknown.UNREADABLE if shell.call.place.made_by_session(path) is True else Unknown.MISSING
     return Made(data.decode("utf-8", "replace"))
+
+
+def _unpacked(shell: "Shell", path: str) -> Made | None:
+    """Something fetched was unpacked above this path, and nothing says that the file was there before."""
+    folder = path
+    while "/" in folder.strip("/"):
+        folder = folder.rpartition("/")[0]
+        made = shell.call.made.get(folder)
+        if made is not None and made.taints & {"network", "decoded"} and not isinstance(shell.call.place.read(path, LIMIT), bytes):
+            return made
+    return None
 
 
 def language_of(name: str, text: str) -> str:

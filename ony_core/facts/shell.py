@@ -4,6 +4,7 @@ MUST: follow all branches: a condition is never taken to be false.
 MUST: end in an opaque fact wherever the walk cannot go on: unparsed text, unknown syntax, too deep, too many commands.
 """
 
+import re
 from functools import cache
 from typing import Any
 
@@ -12,6 +13,7 @@ from ony_core.facts.call import Call
 from ony_core.facts.expand import text_of, word_of, words_of
 from ony_core.facts.words import EMPTY, HOLE, UNKNOWN, Flow, Made, Word, hole
 
+_BACKTICKS = re.compile(r"(?<!\\)`([^`]*)`")
 MAX_NODES_DEEP = 100
 MAX_LOOP = 24
 _BLOCKS = frozenset(
@@ -346,6 +348,8 @@ class Shell:
         for child in node.children:
             if child.type == "heredoc_body":
                 word = Word(text_of(child)) if quoted else word_of(self, child)
+                for code in [] if quoted else _BACKTICKS.findall(text_of(child)):  # the grammar takes them for text here
+                    self.child().source(code)
                 given = Flow(word.text if word.known else None, word.taints)
                 if not word.known:
                     given = Flow(word.text, word.taints | {"holes"})

@@ -54,11 +54,21 @@ def _write(shell: Shell, tool: str, given: dict[str, Any]) -> None:
     if word is None:
         shell.call.opaque("unparsed")
         return
+    before = commands.known_content(shell, word) if tool == "Edit" else None
     content = given.get("content")
     whole = tool == "Write" or "content" in given
     commands.write_file(
         shell, word, Flow(content) if isinstance(content, str) else UNKNOWN, frozenset() if whole else frozenset({"modify"})
     )
+    if before is not None and before.text is not None:
+        commands.edited(shell, word, before, _edited(before.text, given))
+
+
+def _edited(text: str, given: dict[str, Any]) -> str | None:
+    old, new = given.get("old_string"), given.get("new_string")
+    if not isinstance(old, str) or not isinstance(new, str) or not old:
+        return None
+    return text.replace(old, new) if given.get("replace_all") is True else text.replace(old, new, 1)
 
 
 def _delete(shell: Shell, tool: str, given: dict[str, Any]) -> None:

@@ -54,7 +54,7 @@ def find(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
         if text == "-delete":
             for folder in _below(shell, folders, words):
                 whole = frozenset({"many"}) if _filtered(words) else frozenset({"many", "recursive"})
-                commands.delete_file(shell, Word(folder.text.rstrip("/") + "/*", True), whole)
+                commands.delete_file(shell, folder if _is_named(folder) else Word(folder.text.rstrip("/") + "/*", True), whole)
         elif text in ("-fprint", "-fprint0", "-fls", "-fprintf") and at + 1 < len(words):
             commands.write_file(shell, words[at + 1], UNKNOWN)
         at += 3 if text == "-fprintf" else 2 if text in valued else 1
@@ -75,7 +75,7 @@ def _find_runs(shell: "Shell", words: list[Word], at: int, folders: list[Word]) 
 def _found_word(word: Word, folder: Word) -> Word:
     """What `{}` stands for: something below the starting point."""
     return Word(
-        word.text.replace("{}", folder.text.rstrip("/") + ("" if "found/" in folder.text else "/*")),
+        word.text.replace("{}", folder.text.rstrip("/") + ("" if _is_named(folder) else "/*")),
         True,
         word.quoted,
         word.taints | folder.taints,
@@ -90,8 +90,14 @@ def _below(shell: "Shell", folders: list[Word], words: list[Word]) -> list[Word]
         inside = _filtered(words) and "project_root" in paths.traits_of(shell.call, shell.cwd, folder)
         text = folder.text.rstrip("/") + ("/found" if inside else "")
         text += "/" + named.replace("*", "x") if named and (named.startswith((".", "*.")) or "*" not in named) else ""
-        narrowed.append(Word(text or "/", folder.glob, folder.quoted, folder.taints))
+        told = {"named"} if text.rpartition("/")[2] == named.replace("*", "x") and named else set()
+        narrowed.append(Word(text or "/", folder.glob, folder.quoted, folder.taints | told))
     return narrowed
+
+
+def _is_named(folder: Word) -> bool:
+    """Whether the word already names what is found, not the folder that is searched."""
+    return folder.taints >= {"named"}
 
 
 def _filtered(words: list[Word]) -> bool:
@@ -122,8 +128,21 @@ def sed(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flo
                 commands.write_file(shell, Word(target), UNKNOWN)
     taints = stdin.taints
     for word in operands:
+        before = commands.known_content(shell, word) if in_place else None
         taints |= commands.use(shell, word, "modify" if in_place else "read", frozenset())
+        if before is not None and before.text is not None and in_place:
+            commands.edited(shell, word, before, substituted(scripts, before.text))
     return Flow(None, taints)
+
+
+def substituted(scripts: list[Word], text: str) -> str | None:
+    """The text after plain substitutions; None where a script does more than that."""
+    for script in scripts:
+        found = re.fullmatch(r"s([/|#,@])((?:(?!\1)[\w \-./:=\"'()<>]*))\1((?:(?!\1)[^\\&])*)\1(g?)", script.text)
+        if found is None or "." in found[2] and found[2].strip(".") == "":
+            return None
+        text = text.replace(found[2], found[3])
+    return text
 
 
 def _really_runs(scripts: list[Word]) -> bool:
@@ -200,7 +219,7 @@ def archive(shell: "Shell", program: Program, words: list[Word], stdin: Flow) ->
     creates = bool(line.flags & {"-c", "--create", "-r", "--append", "-u", "--update", "-A"})
     if not creates and line.flags & {"-x", "--extract"}:
         if "--to-stdout" not in line.flags and "-O" not in line.flags:
-            commands.write_file(shell, where, Flow(None, taints), frozenset({"recursive"}))
+            commands.write_file(shell, where, Flow(None, taints), frozenset({"recursive", "placed"}))
         shell.call.add("command", program.name, (), line.flags, len(line.operands), traits=line.traits)
         return Flow(None, taints)
     operands = line.operands if creates else []

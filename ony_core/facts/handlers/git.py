@@ -31,11 +31,17 @@ def git(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flo
             _config(here, line, traits)
         _files(here, line, verb)
     line.traits |= traits
+    if line.verb == ("unlisted",) and line.operands and line.operands[0].text in _given_aliases(line):
+        return Flow(None)  # understood where the alias was given
     taints = stdin.taints.union(*(w.taints for w in line.operands)) & {"secret"}
     shell.call.add("command", program.name, line.verb, line.flags, len(line.operands), targets, line.traits | taints)
     return (
         Flow(None, stdin.taints | frozenset(tables().words["outputs"].get("git", ()))) if verb != "rev-parse" else _rev_parse(here, words)
     )
+
+
+def _given_aliases(line: Line) -> set[str]:
+    return {v.text.partition("=")[0][6:] for v in line.all("-c") if v.text.lower().startswith("alias.")}
 
 
 def _rev_parse(shell: "Shell", words: list[Word]) -> Flow:

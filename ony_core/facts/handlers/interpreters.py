@@ -28,6 +28,8 @@ def shell_program(shell: "Shell", program: Program, words: list[Word], stdin: Fl
         if not rest:
             return EMPTY
         inner.arguments = rest[2:]
+        if len(rest) > 1:
+            inner.variables["0"] = rest[1]
         return run_text(inner, rest[0].text, rest[0].taints, stdin)
     if "n" in options and rest:
         return EMPTY

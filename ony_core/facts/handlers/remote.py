@@ -44,6 +44,8 @@ def far(shell: "Shell", text: str, stdin: Flow) -> None:
 def container(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
     """docker, podman, kubectl, oc: verbs by table; `exec` and `run` carry a command after their operand (or after `--`)."""
     line, _ = read(program, words)
+    if set(line.verb) & set(tables().words["names"]["container_runs"]) and program.name != "kubectl":
+        line, _ = read(program, words, stop_at_operand=1)  # what follows the container's name is the inner command's
     commands.finish(shell, line, stdin, mounts(line))
     if not set(line.verb) & set(tables().words["names"]["container_runs"]) or "help" in line.traits:
         return Flow(None)

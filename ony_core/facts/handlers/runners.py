@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from ony_core.facts.shell import Shell
 
 
+_SCRIPTS = {"t": "test", "tst": "test"}
+
+
 def make(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
     """make, just, task, rake: each target by its recipe where the file can be read, and by its name."""
     line, _ = read(program, words)
@@ -56,7 +59,13 @@ def package_script(shell: "Shell", program: Program, words: list[Word], stdin: F
         return UNKNOWN
     runs = tables().words["names"]["script_verbs"]
     if line.verb and (line.verb[0] in runs):
-        name = next((w.text for w in words if w.text[:1] != "-" and w.text not in runs), line.verb[-1] if len(line.verb) > 1 else "")
+        starts = line.verb[0] in ("run", "run-script", "rum", "urn")
+        name = (
+            next((w.text for w in words if w.text[:1] != "-" and w.text not in runs), "")
+            if starts
+            else _SCRIPTS.get(line.verb[0], line.verb[0])
+        )
+        name = name or next((w.text for w in reversed(words) if w.text[:1] != "-"), "")
         if name:
             scripts.package_script(shell, name)
             shell.call.add("command", "project_code", traits=scripts.name_traits(name))

@@ -62,6 +62,8 @@ def xargs(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> F
     """xargs, parallel: the command runs with operands that arrive on standard input (or after `:::`)."""
     line, rest = read(program, words, stop_at_operand=0)
     shell.call.add("command", program.name, (), line.flags, 0)
+    if "help" in line.traits:
+        return EMPTY
     texts = [w.text for w in rest]
     given = [hole(*stdin.taints)]
     if stdin.text is not None and HOLE not in stdin.text and stdin.text.split():
@@ -108,7 +110,9 @@ def look_up(shell: "Shell", program: Program, words: list[Word], stdin: Flow) ->
     if words and words[0].text in ("-v", "-V", "-pv", "-pV"):
         shell.call.add("command", program.name, flags=())
         return Flow(words[1].text + "\n" if len(words) == 2 and words[1].known else None)
-    return wrapped(shell, program, words, stdin)
+    inner = shell.child()
+    inner.functions = {}  # `command` passes over the script's own functions
+    return wrapped(inner, program, words, stdin)
 
 
 def later(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:

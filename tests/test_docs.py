@@ -11,6 +11,7 @@ from ony_core.errors import OnyError
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
+WRITTEN = [page for page in PAGES if page.name != "taxonomy.md"]  # that page quotes what agents type, and is generated
 MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
 TARGETS = set(re.findall(r"^([a-z][a-z-]*):", MAKEFILE, re.MULTILINE))
 
@@ -61,7 +62,7 @@ def test_every_ony_line_a_reader_may_copy_is_understood(page, line):
         pytest.fail(f"{page}: {line}: {error}")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: page.name)
 def test_every_make_target_and_every_local_link_a_page_names_exists(page):
     text = page.read_text("utf-8")
     assert set(re.findall(r"(?:^|`)make ([a-z][a-z-]*)", text, re.MULTILINE)) <= TARGETS
@@ -74,6 +75,6 @@ def test_every_make_target_explains_itself():
     assert spoken == TARGETS - {"help"}
 
 
-def test_the_words_of_this_page_are_about_the_project_alone():
-    for page in PAGES:
+def test_the_pages_are_about_the_project_alone():
+    for page in WRITTEN:
         assert not re.findall(r"/work/|/tmp/|/root/", page.read_text("utf-8")), page.name

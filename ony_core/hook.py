@@ -5,7 +5,8 @@ MUST end by itself: at its deadline, on SIGTERM, and when its agent is gone (it 
 MUST check that the other end of the socket belongs to the user it was installed for.
 MUST NOT parse JSON, start a program, or believe the environment, but for one word that may only choose between two ways to say no.
 
-`ony install` copies this file out; agents run `python3 -I -S hook.py SOCKET UID AGENT DEADLINE` with whatever Python >= 3.8 starts fastest.
+`ony install` copies this file out, behind hook_start.py; agents run `python3 -I -S hook.py SOCKET UID AGENT DEADLINE` with whatever
+Python >= 3.8 starts fastest.
 So it keeps to that syntax and imports four modules, which the interpreter has at hand (`os` would take 2 ms).
 """
 

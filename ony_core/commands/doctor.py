@@ -122,8 +122,9 @@ def _settings(folder: Path, path: Path) -> str:
     wrong = claude.installed(folder, path)
     if wrong:
         raise OnyError(f"{path}: {wrong}", "run `ony install claude` again")
-    if home.read(folder / "hook.py") != resources.files("ony_core").joinpath("hook.py").read_bytes():
-        raise OnyError("the installed hook.py is not this version's", "run `ony install claude` again")
+    for name, source in claude.HOOK_FILES.items():
+        if home.read(folder / name) != resources.files("ony_core").joinpath(source).read_bytes():
+            raise OnyError(f"the installed {name} is not this version's", "run `ony install claude` again")
     return str(path)
 
 

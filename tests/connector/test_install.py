@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -202,6 +203,30 @@ def test_the_installed_line_blocks_with_empty_stdout_when_the_hook_dies_any_deat
         assert b"blocked" in done.stderr, name
     (folder / "hook.py").unlink()
     assert subprocess.run(["/bin/sh", "-c", line], input=b"{}", capture_output=True, timeout=30, check=False).returncode == 2
+
+
+STARTS = {
+    "its code is gone": lambda folder: (folder / "hook_code.py").unlink(),
+    "its code is broken": lambda folder: home.write(folder / "hook_code.py", b"this is not python", 0o500),
+    "its code fails at once": lambda folder: home.write(folder / "hook_code.py", b"raise RuntimeError('hunter2')", 0o500),
+    "its code has no main": lambda folder: home.write(folder / "hook_code.py", b"", 0o500),
+    "its byte code is garbage": lambda folder: [cache.write_bytes(b"garbage") for cache in (folder / "__pycache__").iterdir()],
+}
+
+
+@pytest.mark.parametrize("spoil", STARTS.values(), ids=STARTS.keys())
+def test_a_hook_that_cannot_start_blocks_with_one_line_also_without_its_wrapper(folder, settings, spoil):
+    claude.install(folder, settings)
+    spoil(folder)
+    argv = shlex.split(claude.command_for(folder).partition("||")[0])
+    done = subprocess.run(argv, input=b"{}", capture_output=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (2, b"", 1)
+    assert done.stderr.startswith(b"ony: ") and b"hunter2" not in done.stderr
+
+
+def test_the_installed_hook_is_not_compiled_anew_for_each_call(folder, settings):
+    claude.install(folder, settings)
+    assert [cache.name.split(".")[0] for cache in (folder / "__pycache__").iterdir()] == ["hook_code"]
 
 
 def test_paths_with_spaces_and_quotes_do_not_leave_their_word(tmp_path, settings):

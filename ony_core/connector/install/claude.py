@@ -7,6 +7,7 @@ drops all hooks of a file it cannot read, silently. The entry and its reasons: d
 import json
 import os
 import shlex
+import shutil
 from hashlib import sha256
 from importlib import resources
 from pathlib import Path
@@ -19,6 +20,7 @@ from ony_core.connector.install import interpreter, jsontext
 from ony_core.errors import Malformed, OnyError
 
 MARK = "# ony gate"
+HOOK_FILES = {"hook_code.py": "hook.py", "hook.py": "hook_start.py"}  # written out as -> where it stands in this package
 TIMEOUT_S = 86400  # Claude Code's limit for the hook; what runs into it runs (2.1.197). The hook's own limit is far inside
 _EVENTS = {"PreToolUse": "*", "ConfigChange": None}  # event -> matcher
 _POISON = ("LD_", "DYLD_", "BASH_ENV", "ENV", "CLAUDE_CODE_SIMPLE", "CLAUDE_CODE_SAFE_MODE", "SHELLOPTS", "PYTHON")
@@ -218,8 +220,11 @@ def _restore(settings: Path, original: str | None) -> None:
 
 
 def _copy_out(folder: Path) -> None:
-    """The hook as a file of its own, so that it starts without the rest of Ony."""
-    home.write(folder / "hook.py", resources.files("ony_core").joinpath("hook.py").read_bytes(), 0o500)
+    """The hook as files of its own, so that it starts without the rest of Ony; its byte code is cached before the first call."""
+    shutil.rmtree(folder / "__pycache__", ignore_errors=True)
+    for name, source in HOOK_FILES.items():
+        home.write(folder / name, resources.files("ony_core").joinpath(source).read_bytes(), 0o500)
+    interpreter.warm(folder / "hook.py")
 
 
 def _record_file(folder: Path, settings: Path) -> Path:
@@ -249,7 +254,9 @@ def _forget(folder: Path, settings: Path) -> None:
     records = folder / "installed"
     if records.is_dir() and not any(records.iterdir()):
         records.rmdir()
-        (folder / "hook.py").unlink(missing_ok=True)
+        shutil.rmtree(folder / "__pycache__", ignore_errors=True)
+        for name in HOOK_FILES:
+            (folder / name).unlink(missing_ok=True)
 
 
 def recorded(folder: Path) -> list[Path]:

@@ -25,6 +25,11 @@ def hook_command(hook: Path) -> list[str]:
     raise OnyError("there is no Python that can run the hook", "install python3 >= 3.8")
 
 
+def warm(hook: Path) -> None:
+    """Starts the hook once without words: it blocks, and leaves its byte code behind. Not needed for it to work."""
+    subprocess.run(hook_command(hook), env={}, stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=False)
+
+
 def _candidates() -> list[str]:
     """macOS's /usr/bin/python3 only stands in for one that may not be there, and is slow: last."""
     ours = [] if getattr(sys, "frozen", False) else [getattr(sys, "_base_executable", ""), sys.executable]

@@ -188,13 +188,15 @@ class World:
         self.until("the daemon is gone", lambda: not self.daemon_pid())
 
     def daemon_pid(self) -> int:
-        """Who answers on the socket (unix(7), SO_PEERCRED), 0 for nobody."""
+        """Who answers on the socket (Linux unix(7) SO_PEERCRED, macOS unix(4) LOCAL_PEERPID), 0 for nobody."""
         with socket.socket(socket.AF_UNIX) as sock:
             try:
                 sock.connect(str(self.ony_home / "ony.sock"))
             except OSError:
                 return 0
-            pid: int = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+            linux = hasattr(socket, "SO_PEERCRED")
+            found = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12) if linux else sock.getsockopt(0, 2, 4)
+            pid: int = struct.unpack_from("i", found)[0]
             return pid
 
     # ---------------------------------------------------------------- the owner

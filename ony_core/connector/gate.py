@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ony_core import policy, taxonomy
 from ony_core.clock import Clock
@@ -21,6 +22,7 @@ from ony_core.connector.sessions import Sessions
 from ony_core.connector.statement import verifier
 from ony_core.connector.used import UsedSet
 from ony_core.errors import Malformed, Refused
+from ony_core.evidence import loaded
 from ony_core.evidence.place import DiskPlace
 from ony_core.facts import derive
 from ony_core.handoff import MAX_FACTS
@@ -141,4 +143,11 @@ class Gate:
         facts = derive(call, place)
         if len(facts) > MAX_FACTS:
             raise Malformed("one call does too many things at once", "split it into several")
-        return taxonomy.assess(facts), digest.request(self.enrolled.digest_key, call, session, place.evidence())
+        assessment = taxonomy.assess(facts)
+        if assessment.risk != "none":
+            loaded.bind((*_texts(call.input), *place.texts()), facts, place)
+        return assessment, digest.request(self.enrolled.digest_key, call, session, place.evidence())
+
+
+def _texts(given: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(value for value in given.values() if isinstance(value, str))

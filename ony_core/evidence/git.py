@@ -128,8 +128,7 @@ class Repository:
 
     def _context(self, kind: str) -> str | None:
         if kind == "git_head":
-            head = self._repo.refs.read_ref(Ref(b"HEAD"))
-            return self._told(kind, head)
+            return self._told(kind, self._repo.refs.follow(Ref(b"HEAD"))[1])
         if kind == "git_branch":
             chain, _ = self._repo.refs.follow(Ref(b"HEAD"))
             name = chain[-1] if chain else b""

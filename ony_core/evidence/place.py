@@ -96,6 +96,7 @@ class DiskPlace:
         self._names = frozenset(names)
         self._environment = environment or {}
         self._files: dict[str, tuple[str, int, int, str]] = {}
+        self._read: dict[str, bytes] = {}
         self._places: dict[str, str] = {}
 
     # ---- the port that facts ask
@@ -149,6 +150,10 @@ class DiskPlace:
 
     # ---- what was relied on
 
+    def texts(self) -> tuple[str, ...]:
+        """What was read to understand the call, as text."""
+        return tuple(data.decode("utf-8", "replace") for data in self._read.values())
+
     def evidence(self) -> Evidence:
         """Every file read and every place asked for, to be bound into the request digest."""
         files = tuple(sorted(self._files.values()))
@@ -157,8 +162,8 @@ class DiskPlace:
         )
         return Evidence(files, tuple(sorted(self._places.items())), environment)
 
-    def program(self, path: str) -> None:
-        """Remembers a resolved program by the digest of its whole file."""
+    def remember(self, path: str) -> None:
+        """Binds a file that need not be understood by the digest of all its bytes, however many; one that cannot be read by that."""
         try:
             real = os.path.realpath(path)
             with open(real, "rb", opener=_careful) as file:
@@ -166,7 +171,7 @@ class DiskPlace:
                 if stat.S_ISREG(status.st_mode):
                     self._files[real] = (real, status.st_dev, status.st_ino, hashlib.file_digest(file, "sha256").hexdigest())
         except (OSError, ValueError):
-            self._places["unresolved:" + path] = "unreadable"
+            self._places["unreadable:" + path] = "yes"
 
     # ---- the disk
 
@@ -193,6 +198,7 @@ class DiskPlace:
             return Unknown.TOO_BIG
         real = os.path.realpath(path)
         self._files[real] = (real, status.st_dev, status.st_ino, hashlib.sha256(data).hexdigest())
+        self._read[real] = data
         return data
 
     @cached_property

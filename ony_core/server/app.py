@@ -1,6 +1,7 @@
 """A running server: everything opened in order, closed in the opposite order, whatever fails in between.
 
 MUST refuse a data folder that others can look into, and one that holds no server: `ony admin init` makes servers, nothing else does.
+MUST NOT say that it is ready where the audit log could take no row: nothing could be approved.
 MUST keep the administrator's routes on the local socket and everything else off it.
 """
 
@@ -26,7 +27,7 @@ from ony_core.server.http import Limits, Listener
 from ony_core.server.keyring import Keyring
 from ony_core.server.routes import LOCAL, PUBLIC, Probes, Router
 from ony_core.server.telephone import Telephone
-from ony_core.store import Store
+from ony_core.store import Store, Tx
 
 SOCKET = "admin.sock"
 HSTS = ("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
@@ -74,6 +75,7 @@ class App:
         self._ending.callback(store.close)
         keyring = Keyring.open(self.data, store)
         store.attach(audit_log(self.data, store, keyring, self._clock))
+        store.read(_require_logs)
         desk = Desk(store, keyring, self._config, self._clock)
         telephone = self._telephone(store, desk, keyring)
         desk.resume()
@@ -125,6 +127,11 @@ def _require_folder(data: Path) -> None:
         raise OnyError(f"the data folder {data} belongs to another user", "run the server as that user")
     if about.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise OnyError(f"others can look into the data folder {data}", f"run `chmod 700 {data}`")
+
+
+def _require_logs(tx: Tx) -> None:
+    for org_id in tx.org_ids():
+        tx.org(org_id).require_log()
 
 
 async def _cancelled(task: "asyncio.Task[None]") -> None:

@@ -49,6 +49,14 @@ class Log:
         self._keys: dict[str, bytes] = {}
         self._sound: set[str] = set()
 
+    def require_sound(self, db: sqlite3.Connection, org_id: str) -> None:
+        """Before a server says that it is ready: OnyError where no row could be added to this log. It is never empty: its first row
+        is as old as the organisation.
+        """
+        if self._tip(db, org_id)[0] == 0:
+            raise _unsound()
+        self._require_sound(db, org_id)
+
     def append(self, db: sqlite3.Connection, org_id: str, kind: str, body: dict[str, Any]) -> int:
         """Adds one row and returns its seq, counting from 1. ValueError for a body that may hold more than ids, digests and closed
         words.

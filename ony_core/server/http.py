@@ -325,10 +325,10 @@ def _unix_socket(path: Path) -> socket.socket:
     """A bound socket, 0600 from its first moment, in place of one that a server before us left behind."""
     if len(os.fsencode(path)) > MAX_SOCKET_PATH:
         raise OnyError(f"the path of {path.name} is longer than {MAX_SOCKET_PATH} bytes", "choose a data folder with a shorter path")
-    path.unlink(missing_ok=True)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     mask = os.umask(0o177)
     try:
+        path.unlink(missing_ok=True)
         sock.bind(str(path))
     except OSError as error:
         sock.close()

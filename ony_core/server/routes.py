@@ -2,10 +2,12 @@
 
 MUST let nothing through to a connector's route without the token of an active connector, and nothing to the administrator's routes but
 from the local socket, whose peers the listener has checked.
-MUST NOT say in an answer more than the error's own words, which hold nothing of the request.
+MUST NOT say in an answer more than the error's own words, which hold nothing of the request; and to the network nothing of what went
+wrong inside (paths, tables, files): that stands in the log, and in the administrator's answers.
 """
 
 import hashlib
+import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -60,12 +62,14 @@ LOCAL: tuple[Who, ...] = ("owner-local",)
 _WORDS = {"id": r"([a-z]{3,4}_[0-9a-f]{32})", "nonce": r"[0-9a-f]{64}", "step": r"[a-z]{1,10}"}
 _BEARER = re.compile(r"Bearer ([A-Za-z0-9_.-]{20,200})\Z", re.ASCII)
 
+log = logging.getLogger("ony.http")
+
 
 class Router:
     """The part of TABLE that one listener serves. parts: name -> object with the methods; a part that is None has no routes."""
 
     def __init__(self, store: Store, parts: Mapping[str, Any], whose: tuple[Who, ...]) -> None:
-        self._store = store
+        self._store, self._local = store, "owner-local" in whose
         served = [route for route in TABLE if route.who in whose and parts[route.part] is not None]
         self._routes = [(route, _pattern(route.path), _method(route, parts)) for route in served]
 
@@ -74,13 +78,13 @@ class Router:
         try:
             return await self._routed(request)
         except StoreUnavailable as error:
-            return problem(503, "store_unavailable", error.what, error.hint)
+            return self._trouble(503, "store_unavailable", error)
         except Malformed as error:
             return problem(400, "malformed", error.what, error.hint)
         except Refused as error:
             return problem(409, error.reason, error.what, error.hint)
         except OnyError as error:
-            return problem(500, "failed", error.what, error.hint)
+            return self._trouble(500, "failed", error)
 
     def trusted(self, request: Request) -> bool:
         """Whether it carries an active connector's token."""
@@ -89,6 +93,12 @@ class Router:
         except Malformed:
             return False
         return connector is not None and connector.state == "active"
+
+    def _trouble(self, status: int, code: str, error: OnyError) -> Response:
+        log.error("a request failed: %s", error.what)
+        if self._local:
+            return problem(status, code, error.what, error.hint)
+        return problem(status, code, "the server cannot do this now", "its log says why")
 
     async def _routed(self, request: Request) -> Response:
         fitting = [(route, match, method) for route, pattern, method in self._routes if (match := pattern.fullmatch(request.path))]

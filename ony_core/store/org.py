@@ -40,6 +40,10 @@ class Org:
         self._touched.add(self.id)
         return int(self._log.append(self._db, self.id, kind, body))
 
+    def require_log(self) -> None:
+        """OnyError where no row could be added: no key, or not the log that its newest checkpoint promised."""
+        self._log.require_sound(self._db, self.id)
+
     def proof(self, seq: int, head: tuple[int, bytes] | None) -> dict[str, Any]:
         proof: dict[str, Any] = self._log.proof(self._db, self.id, seq, head)
         return proof

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import stat
 import subprocess
 import tempfile
@@ -30,7 +31,7 @@ ID = "req_" + "0" * 32
 
 def ony(*words: str, stdin: str = "", **environ: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [*program.command(), *words], input=stdin, env={**os.environ, **environ}, capture_output=True, text=True, timeout=60
+        [*program.command(), *words], input=stdin, env={**os.environ, **environ}, capture_output=True, text=True, timeout=20
     )
 
 
@@ -208,12 +209,45 @@ def test_a_lost_master_key_is_never_made_anew(server):
     assert not (server.data / "master.key").exists()
 
 
-def test_without_the_audit_key_nothing_changes_any_more(server):
-    (server.data / "audit.key").unlink()
+def edited(data: Path, *statements: str) -> None:
+    with contextlib.closing(sqlite3.connect(data / DATABASE)) as db, db:
+        for statement in statements:
+            db.execute(statement)
+
+
+UNLOGGABLE = {
+    "no audit key": lambda data: (data / "audit.key").unlink(),
+    "an audit key that others can read": lambda data: (data / "audit.key").chmod(0o644),
+    "half an audit key": lambda data: os.truncate(data / "audit.key", 40),
+    "an edited row": lambda data: edited(data, "DROP TRIGGER audit_no_update", "UPDATE audit SET body = x'7b7d' WHERE seq = 1"),
+    "no rows at all": lambda data: edited(
+        data, "DROP TRIGGER audit_no_delete", "DROP TRIGGER checkpoint_no_delete", *(f"DELETE FROM {t}" for t in ("audit", "checkpoint"))
+    ),
+}
+
+
+@pytest.mark.parametrize("trouble", UNLOGGABLE)
+def test_a_server_that_could_not_log_does_not_start(server, trouble):
+    UNLOGGABLE[trouble](server.data)
+    done = ony("serve", "--data", str(server.data), "--listen", "127.0.0.1:0")
+    assert done.returncode == 1 and done.stdout == "" and "audit" in done.stderr.splitlines()[-1]
+
+
+def test_what_goes_wrong_inside_is_told_to_the_log_and_not_to_the_network(server):
+    token = enrolled(server.data)
     server.start()
-    said = ony("admin", "phone", "--data", str(server.data), "--email", EMAIL, "--number", NUMBER, "--verified")
-    assert said.returncode == 1 and server.admin("device", "list") == []
-    assert not (server.data / "audit.key").exists()
+    edited(server.data, "ALTER TABLE pass_count RENAME TO elsewhere")
+    event = {"type": "passes", "session": "sess_" + "1" * 32, "family": "git", "hour": 1, "passes": 1}
+    body = json.dumps({"events": [event]}).encode()
+    answered = server.ask("POST", "/v1/events", body, Authorization=f"Bearer {token}", Content_Type="application/json")
+    assert answered[0] == 503 and b"pass_count" not in answered[2]
+    assert server.stop() == 0 and "pass_count" in server.log.read_text()
+
+
+def test_a_socket_that_cannot_be_made_is_told_in_one_line(server):
+    (server.data / "admin.sock").mkdir()
+    done = ony("serve", "--data", str(server.data), "--listen", "127.0.0.1:0")
+    assert done.returncode == 1 and "cannot make admin.sock" in done.stderr
 
 
 def test_stopping_sends_a_waiting_probe_away_quickly(server):

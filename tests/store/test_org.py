@@ -56,7 +56,7 @@ FOREIGN = {
     "change_call": lambda org, theirs: org.change_call(theirs.nonce_digest, sid="CA-mine"),
 }  # fmt: skip
 # What takes no id of anybody, or works on the log, which is bound to the organisation by its own key (tests/audit).
-OWN = {"row", "users", "connectors", "bump_policy", "audit", "proof", "consistency"}
+OWN = {"require_log", "row", "users", "connectors", "bump_policy", "audit", "proof", "consistency"}
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ these tables; `reference.md` beside them explains the format to whoever extends 
 
 import tomllib
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from fnmatch import translate
 from functools import cache
 from importlib import resources
@@ -144,10 +144,22 @@ def build(documents: Iterable[tuple[str, dict[str, Any]]]) -> Tables:
         rules.extend(_rule(family, spec) for spec in document.pop("rule", []))
         for table, content in document.items():
             _merge(words, table, content, family)
+    spellings = _spellings(programs)
+    rules = [replace(rule, program=tuple(dict.fromkeys(spellings.get(name, name) for name in rule.program))) for rule in rules]
     for rule in rules:
         for name in rule.program:
             programs.setdefault(name, Program(name))
     return _index(programs, rules, words)
+
+
+def _spellings(programs: dict[str, Program]) -> dict[str, str]:
+    """Other names of the described programs; a name of two programs is a mistake in the tables."""
+    found: dict[str, str] = {}
+    for program in programs.values():
+        for name in program.names:
+            _insist(name not in programs and name not in found, "names", f"{name} is a name of two programs")
+            found[name] = program.name
+    return found
 
 
 def _documents() -> list[tuple[str, dict[str, Any]]]:
@@ -210,6 +222,7 @@ def _index(programs: dict[str, Program], rules: list[Rule], words: dict[str, Any
     by: dict[tuple[str, str], list[tuple[int, Rule]]] = {}
     verbs: dict[str, list[str]] = {}
     flags: dict[str, set[str]] = {}
+    _reachable(rules)
     for number, rule in enumerate(rules):
         asked = rule.traits | rule.any_traits | rule.not_traits
         _insist(asked <= set(traits), rule.family, f"rule {rule.title!r}: unknown trait {sorted(asked - set(traits))}")
@@ -231,6 +244,26 @@ def _index(programs: dict[str, Program], rules: list[Rule], words: dict[str, Any
         _verb_words(rules, words),
         tuple(rules),
     )
+
+
+def _reachable(rules: list[Rule]) -> None:
+    """A rule without conditions ends its program: one that stands after it would never be asked."""
+    ended: dict[tuple[str, str], Rule] = {}
+    for rule in rules:
+        for name in rule.program or ("",):
+            before = ended.get((rule.kind, name))
+            _insist(
+                before is None,
+                rule.family,
+                f"rule {rule.title!r} for {name} stands after {before.title if before else ''!r}, which takes all",
+            )
+            if not _conditions(rule):
+                ended[rule.kind, name] = rule
+
+
+def _conditions(rule: Rule) -> bool:
+    asked = (rule.verbs, rule.flags, rule.all_flags, rule.not_flags, rule.traits, rule.any_traits, rule.not_traits)
+    return any(asked) or rule.args != (0, 1 << 30)
 
 
 def _verb_words(rules: list[Rule], words: dict[str, Any]) -> frozenset[str]:

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from ony_core.facts.shell import Shell
 
 
+STANDARD_INPUT = ("/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
+
+
 def cd(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
     operands = [w for w in words if not w.text.startswith("-") or w.text == "-"]
     if not operands:
@@ -47,6 +50,8 @@ def source(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> 
         return EMPTY
     if words[0].flow is not None:
         return run_text(shell, words[0].flow.text, words[0].taints, stdin)
+    if words[0].text in STANDARD_INPUT:
+        return run_text(shell, stdin.text, stdin.taints)
     shell.call.add("command", program.name, args=len(words))
     if not isinstance(scripts.content_of(shell, words[0]), Made):
         shell.variables = dict.fromkeys(shell.variables, hole())
@@ -85,6 +90,8 @@ def echo(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
     shell.call.add("command", program.name, args=len(words))
     taints = frozenset(t for w in words for t in w.taints)
     if program.name == "printf":
+        if len(words) > 1 and words[0].text.startswith("-v"):
+            shell.variables[words[0].text[2:] or words[1].text] = hole(*taints)
         return _printf(words, taints)
     escapes = newline = False
     while words and words[0].text[:1] == "-" and words[0].text[1:] and set(words[0].text[1:]) <= set("neE"):
@@ -99,7 +106,7 @@ def echo(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
 
 def _printf(words: list[Word], taints: frozenset[str]) -> Flow:
     if not words or words[0].text == "-v":
-        return Flow(None, taints)
+        return Flow("", taints)
     template = ansi(words[0].text)
     pieces, values, out = template.replace("%%", "\1").split("%"), words[1:], ""
     if len(pieces) - 1 != len(values) and not (len(pieces) == 2 and values):

@@ -1,5 +1,6 @@
 """Database clients: the SQL or commands they are given in a flag, an operand, a file or on standard input."""
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ony_core.facts import commands, scripts
@@ -22,6 +23,7 @@ def sql_client(shell: "Shell", program: Program, words: list[Word], stdin: Flow)
     if "help" in line.traits:
         return UNKNOWN
     texts = [v for f, v in line.values if program.roles.get(f) == "text"]
+    texts += [b for a, b in pairwise(words) if a.text == HOLE and b in line.operands]  # a word only the run knows may be `-c`
     files = [v for f, v in line.values if program.roles.get(f) == "script"]
     taints = stdin.taints
     if (

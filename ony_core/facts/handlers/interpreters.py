@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ony_core.facts import commands
 from ony_core.facts.argv import read
-from ony_core.facts.handlers.builtins import run_text
+from ony_core.facts.handlers.builtins import STANDARD_INPUT, run_text
 from ony_core.facts.words import EMPTY, HOLE, UNKNOWN, Flow, Word
 from ony_core.taxonomy.tables import Program, tables
 
@@ -36,7 +36,7 @@ def shell_program(shell: "Shell", program: Program, words: list[Word], stdin: Fl
     if rest and "s" not in options:
         if rest[0].flow is not None:
             return run_text(inner, rest[0].flow.text, rest[0].taints, stdin)
-        if rest[0].text in ("-", "/dev/stdin"):
+        if rest[0].text in ("-", *STANDARD_INPUT):
             return run_text(inner, stdin.text, stdin.taints)
         return scripts.run_file(shell, rest[0], rest[1:], "shell")
     if stdin is EMPTY:
@@ -87,7 +87,7 @@ def python(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> 
             return _module(shell, words[at + 1 :], stdin)
         at += 2 if text in ("-W", "-X", "--check-hash-based-pycs") else 1
     rest = words[at:]
-    if not rest or rest[0].text == "-" or rest[0].text == "/dev/stdin":
+    if not rest or rest[0].text in ("-", *STANDARD_INPUT):
         if stdin is EMPTY and not rest:
             shell.call.add("grant", traits=("open_ended",))
             return UNKNOWN

@@ -147,7 +147,7 @@ class _Reader:
             self._delete(node.func.value, False)
         elif name in self.lists["network"] or name.startswith(tuple(self.lists["network_prefix"])):
             self._network(node, name)
-        elif name in ("os.makedirs", "os.mkdir") or last == "mkdir" and isinstance(node.func, ast.Attribute):
+        elif name in ("os.makedirs", "os.mkdir") or (last == "mkdir" and isinstance(node.func, ast.Attribute)):
             where = self._text(
                 node.args[0] if name.startswith("os.") and node.args else node.func.value if isinstance(node.func, ast.Attribute) else None
             )

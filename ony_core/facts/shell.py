@@ -358,8 +358,8 @@ class Shell:
             elif child.type == "ERROR":
                 self.call.opaque("unparsed")
             elif child.is_named and child.type not in ("heredoc_start", "heredoc_end", "file_descriptor"):
-                if node.field_name_for_child(node.children.index(child)) != "argument":
-                    tails.append(child)
+                argument = node.field_name_for_child(node.children.index(child)) == "argument"
+                tails.extend([] if argument else [child])
         return given
 
     def _file_redirect(self, node: Any, given: Flow, outputs: list[tuple[Word, bool, bool]]) -> Flow:

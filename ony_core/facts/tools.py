@@ -143,10 +143,14 @@ def _argument_traits(shell: Shell, given: dict[str, Any]) -> set[str]:
             waiting.extend(value.values())
         elif isinstance(value, list):
             waiting.extend(value)
-        elif isinstance(value, str) and len(value) < 4096:
-            if "secret" in paths.traits_of(shell.call, shell.cwd, Word(value)) or looks_secret(value):
-                found.add("secret")
+        elif isinstance(value, str) and (looks_secret(value) or _secret_path(shell, value)):
+            found.add("secret")
     return found | {"unknown_word"}
+
+
+def _secret_path(shell: Shell, text: str) -> bool:
+    """Whether a text short enough to be a path names a secret."""
+    return len(text) < 4096 and "secret" in paths.traits_of(shell.call, shell.cwd, Word(text))
 
 
 _KINDS = {"shell": _shell, "write": _write, "delete": _delete, "patch": _patch, "read": _read, "fetch": _fetch}

@@ -139,7 +139,7 @@ def substituted(scripts: list[Word], text: str) -> str | None:
     """The text after plain substitutions; None where a script does more than that."""
     for script in scripts:
         found = re.fullmatch(r"s([/|#,@])((?:(?!\1)[\w \-./:=\"'()<>]*))\1((?:(?!\1)[^\\&])*)\1(g?)", script.text)
-        if found is None or "." in found[2] and found[2].strip(".") == "":
+        if found is None or ("." in found[2] and found[2].strip(".") == ""):
             return None
         text = text.replace(found[2], found[3])
     return text

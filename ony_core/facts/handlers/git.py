@@ -67,9 +67,13 @@ def _setting(shell: "Shell", key: str, text: str, traits: set[str]) -> None:
     if key.startswith("alias."):
         traits |= {"config_exec"} if text[:1] == "!" else set()
         shell.child().source(text[1:].replace(HOLE, "${_}") if text[:1] == "!" else "git " + text.replace(HOLE, "${_}"))
-    elif any(fnmatchcase(key, pattern) for pattern in tables().words["names"]["git_running_config"]):
-        if text not in tables().words["names"]["git_harmless_values"]:
-            traits.add("config_exec")
+    elif _runs(key) and text not in tables().words["names"]["git_harmless_values"]:
+        traits.add("config_exec")
+
+
+def _runs(key: str) -> bool:
+    """Whether git starts what a setting of this name says."""
+    return any(fnmatchcase(key, pattern) for pattern in tables().words["names"]["git_running_config"])
 
 
 def _config(shell: "Shell", line: Line, traits: set[str]) -> None:

@@ -242,7 +242,9 @@ class Store:
         self._writer.execute("RELEASE work")
 
     def _end(self, tx: Tx) -> None:
-        """Checkpoint of every log that grew, then COMMIT. A COMMIT that fails leaves the outcome unknown: latch."""
+        """Checkpoint of every log that grew, then COMMIT. A COMMIT that fails leaves the outcome unknown: latch. One that found no space
+        does not: it is the commit's own frame, written last, that the disk had no room for (sqlite.org/fileformat2.html, 4.1).
+        """
         try:
             if tx.touched:
                 self._log.checkpoint(self._writer, tx.touched)
@@ -251,6 +253,8 @@ class Store:
         try:
             self._writer.execute("COMMIT")
         except sqlite3.Error as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+                raise _in_our_words(error) from None
             self._latched = f"a commit failed ({error}) and its outcome is not known"
             raise StoreUnavailable(self._latched, _RESTART) from None
 

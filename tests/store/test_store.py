@@ -225,6 +225,47 @@ def test_a_commit_whose_outcome_is_unknown_stops_every_later_write_until_a_resta
     assert done.stdout.splitlines() == ["refused", "refused latched", "written ['yes', None, None, 'yes']"], done.stderr
 
 
+NO_SPACE = """
+import sys
+from pathlib import Path
+from ony_core.store import Store, StoreUnavailable
+from tests.store.world import Clock, open_store
+folder = Path(sys.argv[1])
+store = open_store(folder, Clock())
+store.write_now(lambda tx: tx.set_meta("acknowledged", "yes"))
+ballast = open(folder / "ballast", "wb", buffering=0)
+try:
+    while ballast.write(bytes(512)):
+        pass
+except OSError:
+    ballast.close()
+def outcome(name):
+    try:
+        store.write_now(lambda tx: tx.set_meta(name, "yes" * 3000))
+        return "written"
+    except StoreUnavailable:
+        return "refused"
+print(outcome("while full"), outcome("still full"), store.latched or "open")
+(folder / "ballast").unlink()
+print(outcome("after"))
+store.close()
+store = open_store(folder, Clock())
+print([bool(store.read(lambda tx, n=n: tx.meta(n))) for n in ("acknowledged", "while full", "still full", "after")])
+"""
+SMALL_DISK = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", 'mount -t tmpfs -o size=600k tmpfs "$0" && exec "$@"')
+
+
+def test_a_commit_that_found_no_space_is_undone_and_the_next_one_with_space_succeeds(tmp_path):
+    """On a file system of the kernel's own, of 600 KiB, in a mount namespace that ends with the process."""
+    if subprocess.run([*SMALL_DISK, str(tmp_path), "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine gives no mount namespaces to its users")
+    done = subprocess.run(
+        [*SMALL_DISK, str(tmp_path), sys.executable, "-c", NO_SPACE, str(tmp_path)],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.stdout.splitlines() == ["refused refused open", "written", "[True, False, False, True]"], done.stderr
+
+
 KILLED = """
 import sys
 from pathlib import Path

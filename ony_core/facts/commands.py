@@ -19,6 +19,7 @@ from ony_core.taxonomy.tables import Program, tables
 if TYPE_CHECKING:
     from ony_core.facts.shell import Shell
 
+GATE = "ony"  # the gate's own program
 _VERSION = re.compile(r"-?\d[\d.]*[a-z]?$")
 
 
@@ -50,7 +51,7 @@ def run(shell: "Shell", argv: list[Word], stdin: Flow) -> Flow:
         if program is None:
             system = "/" not in first.text or _program_folder().match(first.text.rpartition("/")[0])
             return unlisted(shell, argv) if system else scripts.run_path(shell, argv, stdin)
-        if "/" in first.text and scripts.replaced(shell, first.text):
+        if program.name != GATE and "/" in first.text and scripts.replaced(shell, first.text):
             return scripts.run_path(shell, argv, stdin)
         return handlers.of(program)(shell, program, argv[1:], stdin)
 
@@ -62,6 +63,8 @@ def program_named(text: str) -> Program | None:
     name = text
     if "/" in text:
         folder, _, name = text.rpartition("/")
+        if known.names.get(name) == GATE:
+            return known.programs[GATE]  # wherever a copy of it stands
         if not _program_folder().match(folder):
             return None
     name = name.removesuffix(".exe")
@@ -290,7 +293,7 @@ def transfer(shell: "Shell", role: str, sources: list[Word], into: Word | None, 
         made = known_content(shell, source)
         taints |= read_file(shell, source, extra | {"recursive"})
         content = Flow(made.text if made and len(sources) == 1 else None, taints | (made.taints if made else frozenset()))
-        if role == "move" and not session_made(shell, source):
+        if role == "move" and (found & {"agent_settings", "ony_files"} or not session_made(shell, source)):
             shell.call.add("file", verb=("move",), traits=(found | extra) & _file_words())
     if into is not None:
         write_file(shell, into, content, extra - {"recursive"} | ({"is_link"} if role == "link" else set()) | _placed(into))

@@ -93,6 +93,8 @@ def _listed(path: str, glob: bool) -> frozenset[str]:
     found = {name for name, pattern, but in _kinds() if pattern.match(path) and not (but and but.match(path))}
     if glob and "secret" not in found and _glob_meets_secret(path):
         found.add("secret")
+    if glob:
+        found |= _glob_meets_the_gate(path)
     return frozenset(found)
 
 
@@ -107,6 +109,22 @@ def _glob_meets_secret(path: str) -> bool:
     from fnmatch import fnmatchcase
 
     return any(fnmatchcase(known, name) for known in tables().words["names"]["secret_files"])
+
+
+def _glob_meets_the_gate(path: str) -> set[str]:
+    """`rm .claude/*`, `rm -rf ~/.o*`: a pattern below, or that matches, a folder of settings or of Ony."""
+    from fnmatch import fnmatchcase
+
+    folder = dirname(path)
+    guarded = {"agent_settings", "ony_files"}
+    names = ({".claude", ".codex"}, {".ony", "ony-data"})
+    meets = {
+        kind
+        for kind, known in zip(("agent_settings", "ony_files"), names, strict=True)
+        for part in path.split("/")
+        if re.search(r"[*?\[]", part) and part[:1] == "." and any(fnmatchcase(name, part) for name in known)
+    }
+    return meets | (guarded & _listed(folder, False) if not re.search(r"[*?\[]", folder) else set())
 
 
 @cache

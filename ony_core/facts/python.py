@@ -38,6 +38,17 @@ def _fails_by_itself(source: str) -> bool:
     return len(source) < 1 << 20 and "print " not in source and "exec " not in source
 
 
+def _names_the_gate(node: ast.AST) -> bool:
+    """Imports Ony, or spells the name of one of its modules: such code can do whatever the program can."""
+    if isinstance(node, ast.Import):
+        named = [alias.name for alias in node.names]
+    elif isinstance(node, ast.ImportFrom):
+        named = [node.module or ""]
+    else:
+        named = [node.value] if isinstance(node, ast.Constant) and isinstance(node.value, str) else []
+    return any(name == "ony_core" or name.startswith("ony_core.") for name in named)
+
+
 class _Reader:
     def __init__(self, shell: "Shell") -> None:
         self.shell = shell
@@ -60,6 +71,8 @@ class _Reader:
                     self.names[alias.asname or alias.name] = f"{node.module or ''}.{alias.name}"
             elif isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
                 self._assigned(node.targets[0].id, node.value)
+        if any(_names_the_gate(node) for node in nodes):
+            self.call.add("command", commands.GATE, ("unlisted",))
         for node in nodes:
             if isinstance(node, ast.Dict):
                 self._database_files(node)
@@ -143,6 +156,8 @@ class _Reader:
             self._hidden(node, name)
         elif name in self.lists["deletes"] or name in self.lists["deletes_tree"]:
             self._delete(node.args[0] if node.args else None, name in self.lists["deletes_tree"])
+        elif name in self.lists["moves"] or name in self.lists["copies"] or name in self.lists["links"]:
+            self._transfer(node, "move" if name in self.lists["moves"] else "copy" if name in self.lists["copies"] else "link")
         elif last in ("unlink", "rmdir") and isinstance(node.func, ast.Attribute):
             self._delete(node.func.value, False)
         elif name in self.lists["network"] or name.startswith(tuple(self.lists["network_prefix"])):
@@ -242,6 +257,12 @@ class _Reader:
         commands.delete_file(
             self.shell, Word(HOLE if text is None else text, quoted=True), frozenset({"recursive"}) if tree else frozenset()
         )
+
+    def _transfer(self, node: ast.Call, role: str) -> None:
+        """os.rename, shutil.copy, os.symlink …: a file takes the place of another."""
+        if len(node.args) >= 2:
+            source, into = (Word(HOLE if (text := self._text(arg)) is None else text, quoted=True) for arg in node.args[:2])
+            commands.transfer(self.shell, role, [source], into, frozenset())
 
     def _network(self, node: ast.Call, name: str) -> None:
         from ony_core.facts.handlers.network import url_traits

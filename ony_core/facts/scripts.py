@@ -45,6 +45,11 @@ def run_file(shell: "Shell", word: Word, arguments: list[Word], language: str, i
     if not word.known or word.glob:
         shell.call.opaque("code_unknown")
         return UNKNOWN
+    from ony_core.facts.commands import GATE, program_named, run
+
+    program = program_named(word.text)
+    if program is not None and program.name == GATE:
+        return run(shell, [Word(GATE), *arguments], UNKNOWN)
     found = paths.traits_of(shell.call, shell.cwd, word)
     content = content_of(shell, word)
     traits = name_traits(word.text) | (found & {"tmp", "tmp_root", "home", "home_top", "outside", "system", "project", "unknown_path"})

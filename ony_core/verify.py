@@ -230,6 +230,8 @@ class _Walk:
         if not any(found.result == "FORMAT" for found in report.findings):
             self._beyond([h for h in self.due if h.size > last and h in self.inside], "TRUNCATED", last)
             self._beyond([h for h in self.due if h.size > last and h in self.outside], "ROLLBACK", last)
+        if not report.findings and last < 1:
+            self._found("TRUNCATED", 1, "the log is empty, although every log begins with its genesis row")
         self._judge_key()
         self._remark()
 
@@ -256,8 +258,6 @@ class _Walk:
             report.notes.append(f"heads beyond row {report.last_good} could not be compared")
         if not report.agreeing:
             report.notes.append("no head kept outside agrees: truncation and rollback cannot be excluded; pass --witness")
-        if not report.rows and not report.findings:
-            report.notes.append("the log is empty, although every log begins with its genesis row")
         if self.log.first > 1:
             report.notes.append(f"this is a part of the log: rows 1 to {self.log.first - 1} are not in it")
         if self.unsaid:

@@ -120,7 +120,7 @@ ATTACKS: list[tuple[Attack, tuple[str, int | None], tuple[str, int | None]]] = [
     (drop_all_checkpoints, ("MISSING", 1), ("MISSING", 1)),
     (edit_a_checkpoint, ("EDITED", 13), ("EDITED", 13)),
     (roll_back_to_an_older_copy, ("OK-UNANCHORED", None), ("ROLLBACK", 14)),
-    (empty_the_log, ("OK-UNANCHORED", None), ("ROLLBACK", 1)),
+    (empty_the_log, ("TRUNCATED", 1), ("ROLLBACK", 1)),
     (change_row_nine_with_the_stolen_key, ("OK-UNANCHORED", None), ("FORK", 23)),
     (change_a_row_with_the_key_and_forget_the_checkpoints, ("FORK", 11), ("FORK", 11)),
     (rewrite_under_another_key, ("KEY", 1), ("KEY", 1)),

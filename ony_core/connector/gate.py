@@ -36,7 +36,7 @@ PlaceOf = Callable[[ToolCall, float, float, Callable[[], float]], DiskPlace]  # 
 
 @dataclass(frozen=True, slots=True)
 class Weighed:
-    """A call and what it means. outcome: "pass" or "hold"; session: the alias."""
+    """A call and what it means. outcome: "pass" or "hold"; session: the alias; request_digest: empty for a pass, nobody is asked."""
 
     call: ToolCall
     session: str
@@ -75,19 +75,21 @@ class Gate:
     def weigh(self, call: ToolCall) -> Weighed:
         """Pass or hold, with everything a request needs. Malformed for a call of more parts than a request can carry."""
         session = digest.alias(self.enrolled.alias_key, call.agent, call.session)
-        assessment, request_digest = self._look(call, session)
+        assessment, place = self._look(call, session)
         standing = self.standing(session)
         outcome = policy.gate(assessment, standing.mode, standing.eased)
         if not self.current and assessment.risk != "none":
             outcome = "hold"
         if outcome == "pass":
             self.outbox.passed(session, assessment.lead.key.partition(".")[0] if assessment.actions else "none", self.clock.wall())
-        return Weighed(call, session, owner.project_of(call.cwd, self._labels), assessment, request_digest, standing.mode, outcome)
+        bound = self._bound(call, session, assessment, place) if outcome == "hold" else ""
+        return Weighed(call, session, owner.project_of(call.cwd, self._labels), assessment, bound, standing.mode, outcome)
 
     def unchanged(self, weighed: Weighed) -> bool:
         """Whether the call, read afresh from the disk, is still the one that was asked about."""
-        assessment, request_digest = self._look(weighed.call, weighed.session)
-        return request_digest == weighed.request_digest and assessment == weighed.assessment
+        assessment, place = self._look(weighed.call, weighed.session)
+        bound = self._bound(weighed.call, weighed.session, assessment, place)
+        return bool(weighed.request_digest) and bound == weighed.request_digest and assessment == weighed.assessment
 
     @property
     def current(self) -> bool:
@@ -137,16 +139,19 @@ class Gate:
     def _young(self) -> bool:
         return self.bundle is not None and 0 <= self.clock.wall() - self.bundle.issued_at < REVALIDATE_S
 
-    def _look(self, call: ToolCall, session: str) -> tuple[Assessment, str]:
+    def _look(self, call: ToolCall, session: str) -> tuple[Assessment, DiskPlace]:
         began = self._sessions.began(session, self.clock.wall())
         place = self._place(call, began, self.clock.boot() + EVIDENCE_S, self.clock.boot)
         facts = derive(call, place)
         if len(facts) > MAX_FACTS:
             raise Malformed("one call does too many things at once", "split it into several")
-        assessment = taxonomy.assess(facts)
-        if assessment.risk != "none":
-            loaded.bind((*_texts(call.input), *place.texts()), facts, place)
-        return assessment, digest.request(self.enrolled.digest_key, call, session, place.evidence())
+        return taxonomy.assess(facts), place
+
+    def _bound(self, call: ToolCall, session: str, assessment: Assessment, place: DiskPlace) -> str:
+        """The request digest: the call, what was read to understand it, what it would load, and the programs it would start."""
+        loaded.bind((*_texts(call.input), *place.texts()), assessment.facts, place)
+        place.bind_programs()
+        return digest.request(self.enrolled.digest_key, call, session, place.evidence())
 
 
 def _texts(given: dict[str, Any]) -> tuple[str, ...]:

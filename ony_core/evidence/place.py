@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from ony_core.errors import Malformed
+from ony_core.evidence import programs
 from ony_core.facts.place import Place, Unknown
 from ony_core.model import Evidence
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["DictPlace", "DiskPlace", "Place", "Unknown"]
 
 LIMIT = 1 << 20
+MOST_PROGRAMS = 400  # command words of one call
 
 
 class DictPlace:
@@ -61,6 +64,9 @@ class DictPlace:
     def known(self, kind: str, name: str) -> bool:
         return (kind, name) in self._names
 
+    def starts(self, word: str, cwd: str) -> None:
+        """A dictionary holds no programs."""
+
 
 class NoPlace(DictPlace):
     """A folder that is not on this machine: every answer is unknown."""
@@ -97,6 +103,7 @@ class DiskPlace:
         self._environment = environment or {}
         self._files: dict[str, tuple[str, int, int, str]] = {}
         self._read: dict[str, bytes] = {}
+        self._started_words: dict[tuple[str, str], None] = {}
         self._places: dict[str, str] = {}
 
     # ---- the port that facts ask
@@ -148,6 +155,9 @@ class DiskPlace:
         repository = self._repository
         return kind == "branch" and repository is not None and name in repository.remote_branches(self._started)
 
+    def starts(self, word: str, cwd: str) -> None:
+        self._started_words[self._disk(cwd), word] = None
+
     # ---- what was relied on
 
     def texts(self) -> tuple[str, ...]:
@@ -169,9 +179,18 @@ class DiskPlace:
             with open(real, "rb", opener=_careful) as file:
                 status = os.fstat(file.fileno())
                 if stat.S_ISREG(status.st_mode):
-                    self._files[real] = (real, status.st_dev, status.st_ino, hashlib.file_digest(file, "sha256").hexdigest())
+                    self._files[real] = (real, status.st_dev, status.st_ino, programs.digest(file.fileno(), status))
         except (OSError, ValueError):
             self._places["unreadable:" + path] = "yes"
+
+    def bind_programs(self) -> None:
+        """Binds the files that the call's command words stand for. Malformed: more words than can be bound."""
+        if len(self._started_words) > MOST_PROGRAMS:
+            raise Malformed(f"the call starts more than {MOST_PROGRAMS} programs, too many to bind", "split it into several")
+        project = self.context("project_root")
+        path = self._environment.get("PATH") or os.environ.get("PATH") or programs.USUAL
+        for file in programs.files(self._started_words, path, project if isinstance(project, str) else self.cwd):
+            self.remember(file)
 
     # ---- the disk
 

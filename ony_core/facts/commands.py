@@ -13,7 +13,7 @@ from ony_core.facts.argv import Line, read
 from ony_core.facts.place import Unknown
 from ony_core.facts.targets import targets_of
 from ony_core.facts.words import EMPTY, HOLE, UNKNOWN, Flow, Made, Word
-from ony_core.model import UNLISTED
+from ony_core.model import UNLISTED, Fact, at_least
 from ony_core.taxonomy.tables import Program, tables
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def run(shell: "Shell", argv: list[Word], stdin: Flow) -> Flow:
                 _into_command(shell, word, Flow(None, stdin.taints))
         if first.text in shell.functions:
             return _function(shell, first.text, argv[1:], stdin)
+        shell.call.place.starts(first.text, shell.cwd)
         program = program_named(first.text)
         if program is None:
             system = "/" not in first.text or _program_folder().match(first.text.rpartition("/")[0])
@@ -116,8 +117,26 @@ def finish(shell: "Shell", line: Line, stdin: Flow, traits: frozenset[str] = fro
     )
     if "help" in line.traits:
         return Flow(None)
+    if line.blind is not None and could_be_worse(program.name, line.blind):
+        shell.call.opaque("program_unknown")
     taints |= _touch(shell, line, role or program.operands, stdin)
     return Flow(None, taints | frozenset(tables().words["outputs"].get(program.name, ())))
+
+
+@lru_cache(maxsize=1024)
+def could_be_worse(program: str, path: tuple[str, ...]) -> bool:
+    """Whether a word that nobody knows yet could turn `program path …` into something that is held.
+
+    Where the words so far are a whole verb by themselves, the next one is most often an operand: only a critical verb counts there.
+    """
+    from ony_core.taxonomy.engine import assess
+
+    trie = tables().trie(program)
+    for step in path:
+        trie = trie.get(step, {})
+    floor = "critical" if path and " ".join(path) in tables().whole(program) else "high"
+    words = [word for word in trie if word != UNLISTED and "*" not in word]
+    return any(at_least(assess((Fact("command", program, (*path, word)),)).risk, floor) for word in words)
 
 
 def _carried(taints: frozenset[str]) -> frozenset[str]:

@@ -47,3 +47,7 @@ class Place(Protocol):
     def known(self, kind: str, name: str) -> bool:
         """Whether a name of this kind ("branch", "workspace", "host", …) was known before the session."""
         ...
+
+    def starts(self, word: str, cwd: str) -> None:
+        """Told, not asked: the call would run this command word in this folder, so that the place can bind the program."""
+        ...

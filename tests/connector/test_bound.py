@@ -117,3 +117,64 @@ def test_pipes_and_links_in_a_bound_folder_neither_hang_nor_hide(gate: Gate, tre
     assert gate.unchanged(asked)
     (tmp_path / "real.tf").write_text("b")
     assert not gate.unchanged(asked)
+
+
+def program(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    file.chmod(0o755)
+
+
+@pytest.fixture
+def searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two folders of programs; terraform stands in the second."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.mkdir()
+    program(two / "terraform", "#!/bin/sh\n# good\n")
+    program(two / "own-deploy", "#!/bin/sh\n# good\n")
+    monkeypatch.setenv("PATH", f"{one}:{two}")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "command", ["terraform apply", "sudo terraform apply", "sh -c 'terraform destroy'", "own-deploy --now", "a; own-deploy"]
+)
+@pytest.mark.parametrize("change", ["bytes", "same size and old times", "another before it", "in the project", "gone"])
+def test_a_program_swapped_between_question_and_release_voids_the_yes(gate: Gate, tree: Path, searched: Path, command: str, change: str):
+    import os
+
+    name = "own-deploy" if "own-deploy" in command else "terraform"
+    file = searched / "two" / name
+    asked = gate.weigh(call(tree, command))
+    assert asked.outcome == "hold" and gate.unchanged(asked)
+    if change == "bytes":
+        program(file, "#!/bin/sh\n# other and longer\n")
+    elif change == "same size and old times":
+        times = file.stat()
+        program(file, "#!/bin/sh\n# evil\n")
+        os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+    elif change == "another before it":
+        program(searched / "one" / name, "#!/bin/sh\n# good\n")
+    elif change == "in the project":
+        program(tree / "node_modules/.bin" / name, "#!/bin/sh\n")
+    else:
+        file.unlink()
+    assert not gate.unchanged(asked)
+
+
+def test_a_program_that_the_call_does_not_start_may_change(gate: Gate, tree: Path, searched: Path):
+    asked = gate.weigh(call(tree, "terraform apply -var name=own-deploy"))
+    program(searched / "two/own-deploy", "#!/bin/sh\n# other\n")
+    (searched / "one/terraform").mkdir()
+    assert gate.unchanged(asked)
+
+
+def test_a_pass_pays_for_no_program(gate: Gate, tree: Path, searched: Path, monkeypatch: pytest.MonkeyPatch):
+    from ony_core.evidence import programs
+
+    hashed: list[int] = []
+    digest = programs.digest
+    monkeypatch.setattr(programs, "digest", lambda file, status: hashed.append(file) or digest(file, status))
+    assert gate.weigh(call(tree, "ls -la")).outcome == "pass" and not hashed
+    gate.weigh(call(tree, "terraform apply"))
+    assert hashed

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ony_core.errors import Malformed
 from ony_core.evidence.place import LIMIT, DiskPlace, Unknown
 
 
@@ -131,3 +132,35 @@ def test_the_cluster_is_named_with_its_server(tmp_path: Path) -> None:
     here = DiskPlace(str(tmp_path), None, 10.0, Boot(), environment={"KUBECONFIG": str(kube)})
     assert here.context("kube_context") == "prod https://10.0.0.1:6443"
     assert here.evidence().environment[0][0] == "KUBECONFIG"
+
+
+def test_the_digest_of_a_program_is_kept_only_while_its_times_can_tell(tmp_path: Path, monkeypatch) -> None:
+    import hashlib
+    import time
+
+    from ony_core.evidence import programs
+
+    read: list[int] = []
+    real = hashlib.file_digest
+    monkeypatch.setattr(programs.hashlib, "file_digest", lambda *given: read.append(1) or real(*given))
+    file = tmp_path / "tool"
+    file.write_bytes(b"one")
+
+    def of() -> str:
+        with open(file, "rb") as opened:
+            return programs.digest(opened.fileno(), os.fstat(opened.fileno()))
+
+    assert of() == of() == hashlib.sha256(b"one").hexdigest() and len(read) == 2
+    later = time.time_ns() + 3_000_000_000
+    monkeypatch.setattr(programs.time, "time_ns", lambda: later)
+    assert of() == of() and len(read) == 3
+    file.write_bytes(b"two")
+    assert of() == hashlib.sha256(b"two").hexdigest() and len(read) == 4
+
+
+def test_more_programs_than_can_be_bound_are_refused(tmp_path: Path) -> None:
+    here = place(tmp_path)
+    for number in range(401):
+        here.starts(f"tool{number}", str(tmp_path))
+    with pytest.raises(Malformed):
+        here.bind_programs()

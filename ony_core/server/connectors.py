@@ -199,7 +199,10 @@ class Connectors:
         if len(listed) > MAX_EVENTS:
             raise Malformed("too many events at once")
         checked = [_event(event) for event in listed]
-        await self._store.write(lambda tx: _note(tx.org(connector.org_id), connector, checked))
+        try:
+            await self._store.write(lambda tx: _note(tx.org(connector.org_id), connector, checked))
+        except Refused as refused:
+            return _refusal(refused)
         return Response(204)
 
     async def consistency(self, request: Request, connector: rows.Connector) -> Response:
@@ -289,6 +292,9 @@ def _note(org: Org, connector: rows.Connector, events: list[dict[str, Any]]) -> 
         if event["type"] == "passes":
             org.count_passes(connector.id, event.get("session", ""), event["hour"], event.get("family", ""), event["passes"])
         elif event["type"] != "heartbeat":
+            row = org.handoff(event.get("request_id", ""))
+            if row is not None and row.connector_id != connector.id:
+                raise Refused("unknown_request")
             org.audit(event["type"], connector_id=connector.id, request_id=event.get("request_id", ""), reason=event.get("reason", ""))
 
 

@@ -16,7 +16,7 @@ from ony_core.server import admin as admin_module
 from ony_core.server.admin import Admin, initialise, password_hash
 from ony_core.server.connectors import Connectors
 from ony_core.server.message import Request
-from tests.server.world import COMMIT, PUSH, Hall
+from tests.server.world import COMMIT, PUSH, Hall, Person
 from tests.store.world import Clock
 
 EMAIL, NUMBER = "owner@example.com", "+15550100123"
@@ -342,13 +342,26 @@ def test_events_that_are_not_closed_words_leave_no_trace(office, events):
     assert office.hall.kinds() == before
 
 
+@pytest.mark.parametrize("kind", ["used", "refused", "mismatch"])
+def test_a_connector_reports_nothing_of_anothers_request(office, kind):
+    hall = office.hall
+    stranger = Person(hall, hall.org_id, "neighbour@example.com")
+
+    async def reported():
+        asked = await hall.held()
+        before = hall.kinds()
+        events = [{"type": kind, "request_id": asked.request_id}]
+        answered = await office.connectors.events(request("POST", {"events": events}), stranger.connector)
+        return refused(answered), hall.kinds() == before
+
+    assert asyncio.run(reported()) == ((404, "unknown_request"), True)
+
+
 def test_a_look_brings_the_verdict_with_its_proof_and_another_connector_learns_nothing(office):
     hall = office.hall
 
     async def looks():
         asked = await hall.approved()
-        from tests.server.world import Person
-
         neighbour = Person(hall, hall.org_id, "neighbour@example.com")
         mine = await office.connectors.look(request("GET", query="wait=25"), hall.owner.connector, asked.request_id)
         return said(mine), await office.connectors.look(request("GET"), neighbour.connector, asked.request_id)

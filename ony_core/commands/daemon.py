@@ -69,7 +69,7 @@ def _start(args: argparse.Namespace) -> int:
             start_new_session=True, close_fds=True,
         )  # fmt: skip
     _until_it_answers(folder, child, errors)
-    print(f"The daemon runs (process {child.pid}) and answers on {home.socket_path(folder)}.")
+    print(f"The daemon runs (process {control.ask('status', folder=folder)['pid']}) and answers on {home.socket_path(folder)}.")
     return 0
 
 
@@ -83,9 +83,11 @@ def _until_it_answers(folder: Path, child: "subprocess.Popen[bytes]", errors: Pa
     while time.monotonic() < give_up:
         if control.running(folder):
             return
-        if child.poll() is not None:
+        if child.poll() is not None and not control.holder(folder):
             break
         time.sleep(0.05)
+    if child.poll() is not None:
+        _refuse_stuck(folder)
     with contextlib.suppress(ProcessLookupError):
         child.kill()
     said = errors.read_text(errors="replace").strip().splitlines()
@@ -93,9 +95,17 @@ def _until_it_answers(folder: Path, child: "subprocess.Popen[bytes]", errors: Pa
     raise OnyError(f"the daemon did not start ({why})" if why else "the daemon did not start", f"see {errors} and {folder / 'log'}")
 
 
+def _refuse_stuck(folder: Path) -> None:
+    """OnyError where a daemon is there and does not answer: to say that none runs would be a lie."""
+    if pid := control.holder(folder):
+        end = f"end it with `kill -9 {pid}`" if pid > 0 else f"`fuser {folder / control.LOCK}` finds it"
+        raise OnyError(f"the daemon (process {pid}) is there but does not answer, so every call of a gated agent is blocked", end)
+
+
 def _stop(args: argparse.Namespace) -> int:
     folder = home.opened()
     if not control.running(folder):
+        _refuse_stuck(folder)
         print("No daemon is running.")
         return 0
     pid = control.ask("status", folder=folder)["pid"]
@@ -123,6 +133,8 @@ def _alive(pid: int) -> bool:
 def _status(args: argparse.Namespace) -> int:
     folder = home.opened()
     if not control.running(folder):
+        if not args.json:
+            _refuse_stuck(folder)
         print(json.dumps({"running": False}) if args.json else "No daemon is running: every call of a gated agent is blocked.")
         return 1
     said = {"running": True, **control.ask("status", folder=folder)}

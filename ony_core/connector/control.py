@@ -4,6 +4,7 @@ MUST NOT be able to weaken anything by itself: stepping a mode down and every de
 """
 
 import contextlib
+import fcntl
 import os
 import socket
 from pathlib import Path
@@ -21,6 +22,7 @@ from ony_core.model import MODES
 
 AGENT = "ony"
 MAX_MINUTES = 365 * 24 * 60
+LOCK = "daemon.lock"
 VERBS = ("status", "mode", "waiting", "decide", "stop")
 
 
@@ -46,6 +48,22 @@ def running(folder: Path) -> bool:
     except OnyError:
         return False
     return True
+
+
+def holder(folder: Path) -> int:
+    """The process that holds this folder as its daemon, whether it answers or not; 0 for none."""
+    try:
+        handle = os.open(folder / LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return 0
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        text = os.read(handle, 20)
+        return int(text) if text.isdigit() else -1
+    finally:
+        os.close(handle)
+    return 0
 
 
 def answer(gate: Gate, holds: dict[str, Hold], verb: str, body: Any) -> dict[str, Any]:

@@ -81,10 +81,11 @@ def save(folder: Path, enrolled: Enrolled, clock: Clock) -> None:
 def load(folder: Path) -> Enrolled:
     """OnyError where this machine is not enrolled, or the file is not what `save` wrote."""
     try:
-        body = canon.loads(home.read(folder / FILE))
+        data = home.read(folder / FILE)
     except FileNotFoundError:
         raise OnyError("this machine is not enrolled", "run `ony enroll URL` with a one-time code of `ony admin enroll-code`") from None
     try:
+        body = canon.loads(data)
         if not isinstance(body, dict) or body.get("v") != 1:
             raise Malformed("unknown version")
         return Enrolled(

@@ -45,15 +45,24 @@ def socket_path(folder: Path) -> str:
 
 def read(file: Path, limit: int = 1 << 20) -> bytes:
     """A file of ours: regular, owned by us, closed to others, at most `limit` bytes. FileNotFoundError passes through."""
-    handle = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(handle, "rb") as opened_file:
-        state = os.fstat(handle)
-        if not stat.S_ISREG(state.st_mode) or state.st_uid != os.getuid() or state.st_mode & 0o077:
-            raise OnyError(f"{file.name} is not a private file of yours", f"run `ls -l {file}`; it must be yours, mode 600")
-        data = opened_file.read(limit + 1)
+    try:
+        with open(file, "rb", opener=_careful) as opened_file:
+            state = os.fstat(opened_file.fileno())
+            private = stat.S_ISREG(state.st_mode) and state.st_uid == os.getuid() and not state.st_mode & 0o077
+            data = opened_file.read(limit + 1) if private else b""
+    except FileNotFoundError:
+        raise
+    except OSError as error:  # a folder, a link, a socket
+        raise OnyError(f"{file.name} cannot be read as a file of yours ({error.strerror})", f"run `ls -ld {file}`") from None
+    if not private:
+        raise OnyError(f"{file.name} is not a private file of yours", f"run `ls -l {file}`; it must be yours, mode 600")
     if len(data) > limit:
         raise OnyError(f"{file.name} is larger than it can be", "restore it, or enroll again")
     return data
+
+
+def _careful(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 def write(file: Path, data: bytes, mode: int = 0o600) -> None:

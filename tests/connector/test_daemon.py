@@ -283,6 +283,47 @@ def test_a_second_daemon_is_refused_and_a_second_start_is_fine(daemon):
     assert done.returncode == 1 and "running for this folder already" in done.stderr
 
 
+def test_starts_at_the_same_time_name_the_one_that_runs(connector):
+    words = [*program.command(), "daemon", "start"]
+    started = [subprocess.Popen(words, env=connector.environment, stdout=subprocess.PIPE) for _ in range(3)]
+    says = {child.communicate(timeout=60)[0] for child in started}
+    pid = control.ask("status", folder=connector.folder)["pid"]
+    assert [child.returncode for child in started] == [0, 0, 0]
+    assert all(f"(process {pid})".encode() in text or b"running already" in text for text in says)
+
+
+@pytest.mark.parametrize("verb", ["stop", "status"])
+def test_a_daemon_that_does_not_answer_is_not_called_gone(daemon, verb):
+    pid = control.ask("status", folder=daemon.folder)["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        done = daemon.ony("daemon", verb)
+        assert done.returncode == 1 and f"(process {pid}) is there but does not answer" in done.stderr
+        assert f"kill -9 {pid}" in done.stderr and "No daemon" not in done.stdout
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+ODD = [(file, kind) for file in ("connector.json", "bundle.json", "connector.toml") for kind in ("folder", "link", "garbage")]
+ODD += [(file, kind) for file in ("used", "sessions") for kind in ("folder", "link")] + [("ony.sock", "folder")]
+
+
+@pytest.mark.parametrize(("file", "kind"), ODD)
+def test_what_stands_where_a_file_of_ours_should_is_named_in_one_line(connector, file, kind):
+    path = connector.folder / file
+    path.unlink(missing_ok=True)
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "link":
+        path.symlink_to("/etc/hostname")
+    else:
+        path.write_bytes(b"\xff\x00{")
+        path.chmod(0o600)
+    done = connector.ony("daemon", "start")
+    assert done.returncode == 1 and file in done.stderr and "unexpected" not in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_start_says_why_it_does_not_start(connector):
     (connector.folder / "bundle.json").write_bytes(b"{}")
     done = connector.ony("daemon", "start")

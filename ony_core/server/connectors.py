@@ -33,6 +33,7 @@ _NONCE = re.compile(r"[0-9a-f]{64}\Z", re.ASCII)
 _POLICY = ("code_required", "decision_deadline", "verdict_ttl", "on_no_verdict")
 _REFUSALS = {
     "unknown_request": (404, "there is no such request"),
+    "connector_revoked": (403, "this connector has been revoked"),
     "id_reused": (409, "this request id stands for another request"),
     "too_many_waiting": (429, "too many requests of this connector wait for a decision"),
     "already_used": (409, "this verdict has been used"),

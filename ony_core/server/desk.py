@@ -252,9 +252,7 @@ class Desk:
     def _claim(
         self, org: Org, connector: rows.Connector, request_id: str, nonce: str, payload_digest: str
     ) -> tuple[dict[str, str] | str, rows.Handoff]:
-        row, found, organisation = org.handoff(request_id), org.verdict(request_id), org.row()
-        if row is None or row.connector_id != connector.id:
-            raise Refused("unknown_request")
+        row, found, organisation = _asked(org, connector, request_id), org.verdict(request_id), org.row()
         if found is None or found.decision != "approve" or not canon.same(found.payload_digest, payload_digest):
             raise Refused("wrong_verdict")
         device = org.device(found.device_id)
@@ -282,9 +280,7 @@ class Desk:
         return row
 
     def _cancel(self, org: Org, connector: rows.Connector, request_id: str) -> rows.Handoff:
-        row = org.handoff(request_id)
-        if row is None or row.connector_id != connector.id:
-            raise Refused("unknown_request")
+        row = _asked(org, connector, request_id)
         if row.state in states.WAITING:
             return org.step(row, "cancel", reason="by_connector")
         return org.step(row, "revoke", reason="by_connector") if row.state == states.APPROVED else row
@@ -305,10 +301,7 @@ class Desk:
         return self._look(connector, request_id)
 
     def _look(self, connector: rows.Connector, request_id: str) -> rows.Handoff:
-        row = self._store.read(lambda tx: tx.org(connector.org_id).handoff(request_id))
-        if row is None or row.connector_id != connector.id:
-            raise Refused("unknown_request")
-        return row
+        return self._store.read(lambda tx: _asked(tx.org(connector.org_id), connector, request_id))
 
     # ---------------------------------------------------------------- time
 
@@ -379,6 +372,16 @@ def _titles(assessed: Assessment) -> list[str]:
     floor = "high" if at_least(assessed.risk, "high") else assessed.risk
     said = sorted((a for a in assessed.actions if at_least(a.risk, floor)), key=lambda a: -level(a.risk))
     return list(dict.fromkeys(a.title for a in said))
+
+
+def _asked(org: Org, connector: rows.Connector, request_id: str) -> rows.Handoff:
+    """The connector's own request. Refused, also where the connector was revoked since its token was looked at."""
+    row, now = org.handoff(request_id), org.connector(connector.id)
+    if now is None or now.state != "active":
+        raise Refused("connector_revoked")
+    if row is None or row.connector_id != connector.id:
+        raise Refused("unknown_request")
+    return row
 
 
 def _there(row: rows.Handoff | None) -> rows.Handoff:

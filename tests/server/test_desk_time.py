@@ -76,6 +76,17 @@ async def test_a_device_revoked_after_its_yes_takes_the_yes_with_it(hall):
     assert hall.state(asked) == "revoked"
 
 
+@running
+async def test_a_connector_revoked_meanwhile_claims_nothing_and_hears_nothing(hall):
+    """Its token was good when it asked; the route's own check is over by then."""
+    asked = await hall.approved()
+    hall.write(lambda org: org.revoke_connector(hall.owner.connector_id))
+    assert await hall.claims(asked) == "connector_revoked"
+    with pytest.raises(Refused, match="connector revoked"):
+        await hall.desk.wait(hall.owner.connector, asked.request_id, 0)
+    assert hall.state(asked) == "approved"
+
+
 # ---------------------------------------------------------------- waiting and time
 
 

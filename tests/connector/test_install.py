@@ -304,3 +304,37 @@ def without_empty_hooks(value: dict) -> dict:
 
 def left_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.name not in ("heads", "log"))
+
+
+# -------------------------------------------------------------------- what would not hold, and what was the user's
+
+
+@pytest.mark.parametrize("text", ['{"disableAllHooks": true}', '{"disableAllHooks": "true"}', '{"disableAllHooks": 1, "a": 2}'])
+def test_settings_that_switch_hooks_off_are_not_said_to_hold_the_gate(folder, settings, text):
+    settings.write_text(text)
+    with pytest.raises(OnyError, match="disableAllHooks"):
+        claude.install(folder, settings)
+    assert settings.read_text() == text
+
+
+def test_a_link_to_a_file_that_was_not_there_is_the_users_and_stays(folder, settings, tmp_path):
+    target = tmp_path / "dotfiles" / "settings.json"
+    settings.unlink(missing_ok=True)
+    settings.symlink_to(target)
+    assert claude.install(folder, settings) and target.is_file()
+    assert claude.uninstall(folder, settings)
+    assert settings.is_symlink() and not target.exists()
+
+
+@pytest.mark.parametrize("text", ["", "null", "[]", "{", '{"settings": 1, "original": 2, "written": 3}', '{"settings": "/x"}'])
+def test_a_damaged_copy_is_named_and_a_change_of_settings_is_vetoed_meanwhile(folder, settings, text):
+    settings.write_text("{}")
+    claude.install(folder, settings)
+    next((folder / "installed").iterdir()).write_text(text)
+    for act in (claude.install, claude.uninstall):
+        with pytest.raises(OnyError, match="damaged"):
+            act(folder, settings)
+    with pytest.raises(OnyError, match="damaged"):
+        claude.recorded(folder)
+    settings.write_text("{}")
+    assert claude.harm(folder, Notice("ConfigChange", "s", "user_settings", str(settings)))

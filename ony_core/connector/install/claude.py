@@ -38,6 +38,8 @@ def install(folder: Path, settings: Path) -> bool:
     entries = entries_for(folder)
     before = _bytes(settings)
     text = _text(before, settings)
+    if _root(text, settings).value.get("disableAllHooks"):
+        raise OnyError(f"{settings} switches all hooks off (disableAllHooks)", "take that out first, or the gate would never run")
     base, record = _without(text, settings), _record(folder, settings)
     unmoved = record is not None and before is not None and record["written"] == sha256(before).hexdigest()
     mine = before.decode("utf-8") if before is not None and base == text else base
@@ -88,7 +90,7 @@ def installed(folder: Path, settings: Path) -> str:
     if data is None:
         return "there is no such file"
     value = _text_value(data, settings)
-    if value.get("disableAllHooks") is True:
+    if value.get("disableAllHooks"):
         return "it switches all hooks off (disableAllHooks)"
     hooks = value.get("hooks")
     for event, group in entries_for(folder).items():
@@ -111,7 +113,10 @@ def harm(folder: Path, notice: Notice) -> str:
     env = value.get("env")
     if isinstance(env, dict) and any(name.startswith(_POISON) for name in env):
         return "the changed settings give the gate another environment"
-    gated = {os.path.realpath(path) for path in recorded(folder)}
+    try:
+        gated = {os.path.realpath(path) for path in recorded(folder)}
+    except OnyError:
+        return "it is not known any more which settings hold the gate"
     if os.path.realpath(notice.path) in gated and not _ours_in(value):
         return "the gate is missing in the changed settings"
     return ""
@@ -214,9 +219,10 @@ def _restore(settings: Path, original: str | None) -> None:
     if original is not None:
         _write(settings, original)
         return
-    os.unlink(settings)
-    if not any(settings.parent.iterdir()):
-        settings.parent.rmdir()
+    target = Path(os.path.realpath(settings))  # a link to a file that was not there is the user's, and stays
+    os.unlink(target)
+    if not any(target.parent.iterdir()):
+        target.parent.rmdir()
 
 
 def _copy_out(folder: Path) -> None:
@@ -233,12 +239,20 @@ def _record_file(folder: Path, settings: Path) -> Path:
 
 def _record(folder: Path, settings: Path) -> dict[str, Any] | None:
     try:
-        value = json.loads(home.read(_record_file(folder, settings), 64 << 20))
+        return _read_record(_record_file(folder, settings))
     except FileNotFoundError:
         return None
-    except ValueError:
-        raise OnyError("the copy of the user's settings is damaged", f"look at {_record_file(folder, settings)}") from None
-    return value if isinstance(value, dict) and {"settings", "original", "written"} <= set(value) else None
+
+
+def _read_record(file: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(home.read(file, 64 << 20))
+        sound = {name: type(item) for name, item in value.items()}
+    except (ValueError, AttributeError):
+        sound = {}
+    if sound.get("settings") is not str or sound.get("written") is not str or sound.get("original") not in (str, type(None)):
+        raise OnyError("the copy of the user's settings is damaged", f"take the gate out by hand, then remove {file}")
+    return dict(value)
 
 
 def _keep_record(folder: Path, settings: Path, original: str | None, after: str) -> None:
@@ -262,4 +276,4 @@ def _forget(folder: Path, settings: Path) -> None:
 def recorded(folder: Path) -> list[Path]:
     """The settings files that hold the gate, as far as this folder knows."""
     found = sorted((folder / "installed").glob("*.json"))
-    return [Path(json.loads(home.read(file, 64 << 20))["settings"]) for file in found]
+    return [Path(_read_record(file)["settings"]) for file in found]

@@ -20,6 +20,7 @@ class Line:
     values: list[tuple[str, Word]] = field(default_factory=list)
     operands: list[Word] = field(default_factory=list)
     traits: set[str] = field(default_factory=set)
+    blind: tuple[str, ...] | None = None  # the verb words before one that only the running shell will know
 
     def value(self, *names: str) -> Word | None:
         """The last value given for any of these flags."""
@@ -41,7 +42,7 @@ def read(program: Program, words: list[Word], stop_at_operand: int = -1) -> tupl
         at += 1
         if only_operands or len(text) < 2 or text[0] not in "-+" or (text[0] == "+" and "+" not in program.help):
             if stop_at_operand == len(line.operands) and stop_at_operand >= 0:
-                line.verb = verb.words()
+                line.verb, line.blind = verb.words(), verb.blind
                 return line, words[at - 1 :]
             if not verb.take(word):
                 line.operands.append(word)
@@ -49,7 +50,7 @@ def read(program: Program, words: list[Word], stop_at_operand: int = -1) -> tupl
             only_operands = verb.done or bool(verb.found)
         else:
             at = _flag(line, word, words, at, asked, verb)
-    line.verb = verb.words()
+    line.verb, line.blind = verb.words(), verb.blind
     if program.verbs == "last" and words and words[-1].text == "help":
         line.traits.add("help")
     if HOLE in " ".join(w.text for w in words):
@@ -148,6 +149,7 @@ class _Verb:
         self.trie = tables().trie(program.name)
         self.last = program.verbs == "last"
         self.done = not self.trie
+        self.blind: tuple[str, ...] | None = None
         self.acts = False  # an action word was found; the first word after it that no table knows is an operand
 
     def path(self) -> str:
@@ -164,6 +166,8 @@ class _Verb:
             return self._scan(word.text)
         if not self.trie:
             return False
+        if not word.known and self.blind is None:
+            self.blind = tuple(self.found)
         match = _child(self.program.name, tuple(self.found), word.text)
         if match == UNLISTED and self.program.open and UNLISTED not in self.trie and (self.path() in tables().whole(self.program.name)):
             self.done = True

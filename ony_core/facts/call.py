@@ -19,6 +19,7 @@ class Call:
     MAX_DEEP = 12
     MAX_TEXT = 1 << 20
     MAX_FACTS = 256
+    MAX_PARSING = 1500  # reports of progress, one for about a hundred steps of the parser
 
     def __init__(self, place: Place, steps: int = 6000) -> None:
         self.place = place
@@ -29,10 +30,16 @@ class Call:
         self.reading: set[str] = set()
         self._steps = steps
         self._deep = 0
+        self._parsing = self.MAX_PARSING
 
     def spend(self) -> bool:
         self._steps -= 1
         return self._steps > 0
+
+    def tired(self, _at: int, wrong: bool) -> bool:
+        """Asked by the parser as it goes: whether it shall give up. A text that is no shell is critical anyway, so it is left sooner."""
+        self._parsing -= 20 if wrong else 1
+        return self._parsing < 0
 
     @contextmanager
     def deeper(self) -> Iterator[bool]:

@@ -18,6 +18,7 @@ _GLOB = re.compile(r"(?<!\\)[*?\[]")
 _ESCAPE = re.compile(r"\\(\n|.)", re.DOTALL)
 _IN_QUOTES = re.compile(r'\\([$`"\\\n])')
 _ANSI = re.compile(r"\\(x[0-9A-Fa-f]{1,2}|u[0-9A-Fa-f]{1,4}|U[0-9A-Fa-f]{1,8}|[0-7]{1,3}|c.|.)", re.DOTALL)
+_EVERY_ARGUMENT = re.compile(r'"\$(?:@|\{@(?::([1-9]\d{0,3}))?\})"\Z')
 _LETTERS = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "e": "\x1b", "E": "\x1b", "f": "\f", "v": "\v", "\n": ""}
 MAX_BRACES = 64
 
@@ -35,8 +36,8 @@ def words_of(shell: "Shell", node: Any) -> list[Word]:
         return _split(_by_ifs(shell, _value(shell, node)))
     if kind == "command_substitution":
         return _split(shell.substitute(node))
-    if kind == "string" and shell.arguments is not None and text_of(node) == '"$@"':
-        return list(shell.arguments)
+    if kind == "string" and shell.arguments is not None and (every := _EVERY_ARGUMENT.match(text_of(node))):
+        return shell.arguments[int(every[1] or 1) - 1 :]
     if kind == "concatenation":
         return _concatenation(shell, node)
     return [_one(shell, node)]

@@ -16,6 +16,7 @@ from ony_core.facts.words import EMPTY, HOLE, UNKNOWN, Flow, Made, Word, hole
 _BACKTICKS = re.compile(r"(?<!\\)`([^`]*)`")
 MAX_NODES_DEEP = 100
 MAX_LOOP = 24
+SHORT, CHUNK = 2048, 65536  # bytes that need no watch while they are parsed, bytes handed over at a time
 _BLOCKS = frozenset(
     [
         "program",
@@ -105,10 +106,24 @@ class Shell:
             if not fits or len(text) > self.call.MAX_TEXT:
                 self.call.opaque("too_deep")
                 return UNKNOWN
-            root = _parser().parse(text.encode("utf-8", "replace")).root_node
+            root = self._tree(text.encode("utf-8", "replace"))
+            if root is None:
+                self.call.opaque("too_deep")
+                return UNKNOWN
             if root.has_error:
                 self.call.opaque("unparsed")
             return self.statement(root, stdin)
+
+    def _tree(self, data: bytes) -> Any:
+        """The syntax tree; None where the parser goes round for too long: some texts cost it the square of their length."""
+        parser = _parser()
+        if len(data) < SHORT:
+            return parser.parse(data).root_node
+        try:
+            return parser.parse(lambda at, _: data[at : at + CHUNK], progress_callback=self.call.tired).root_node
+        except ValueError:
+            parser.reset()
+            return None
 
     def statement(self, node: Any, stdin: Flow = EMPTY) -> Flow:
         """Runs one syntax node; the answer is what it writes to its standard output."""

@@ -50,10 +50,7 @@ def make(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
 
 def package_script(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
     """npm, yarn, pnpm, bun, composer, poetry: verbs by table; `run x` by the project's own script."""
-    line, rest = read(program, words, stop_at_operand=0)
-    full, _ = read(program, words)
-    line.operands, line.values, line.flags, line.traits = full.operands, full.values, full.flags, full.traits
-    line.verb = full.verb
+    line, _ = read(program, words)
     commands.finish(shell, line, stdin, installs_from(line))
     if "help" in line.traits:
         return UNKNOWN
@@ -69,7 +66,7 @@ def package_script(shell: "Shell", program: Program, words: list[Word], stdin: F
         if name:
             scripts.package_script(shell, name)
             shell.call.add("command", "project_code", traits=scripts.name_traits(name))
-    elif line.verb and line.verb[0] in ("exec", "x", "dlx") and rest:
+    elif line.verb and line.verb[0] in ("exec", "x", "dlx"):
         _run_rest(shell, words, stdin)
     elif line.verb and line.verb[-1] == "unlisted" and program.name in ("yarn", "pnpm", "bun"):
         _bare_script(shell, program, words, stdin)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ony_core.connector import assurance, enrolled, home
 from ony_core.connector.install import claude
+from ony_core.errors import OnyError
 
 HELP = "put the gate into an agent's settings"
 EXAMPLE = """ony install claude --user
@@ -21,6 +22,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     folder = home.opened()
     enrolled.load(folder)
+    if args.project and not args.project.is_dir():
+        raise OnyError(f"there is no folder {args.project}", "name the folder of a project")
     settings = claude.settings_file(args.project)
     fresh = claude.install(folder, settings)
     print(f"{'The gate is in' if fresh else 'The gate was already in'} {settings}.")

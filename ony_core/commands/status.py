@@ -22,6 +22,7 @@ def run(args: argparse.Namespace) -> int:
     facts: dict[str, Any] = {
         "running": running, "url": known.url, "name": known.name, "connector_id": known.connector_id,
         "assurance": assurance.level(folder), "settings": [str(path) for path in claude.recorded(folder)],
+        "faults": {str(path): wrong for path in claude.recorded(folder) if (wrong := claude.installed(folder, path))},
     }  # fmt: skip
     if running:
         facts |= control.ask("status", folder=folder) | control.ask("waiting", folder=folder)
@@ -38,5 +39,9 @@ def _text(facts: dict[str, Any], sentence: str) -> str:
         lines += [f"Waiting    {row['risk']}: {row['title']}  [{row['action']}], {row['left_s']} s left" for row in facts["waiting"]]
     else:
         lines.append("Daemon     not running: every call of a gated agent is blocked. Run `ony daemon start`")
-    lines += [f"Gate in    {path}" for path in facts["settings"]] or ["Gate in    no settings: run `ony install claude --user`"]
+    faults = facts["faults"]
+    for path in facts["settings"]:
+        lines.append(f"Gate in    {path}" + (f": NOT WORKING, {faults[path]}" if path in faults else ""))
+    if not facts["settings"]:
+        lines.append("Gate in    no settings: run `ony install claude --user`")
     return "\n".join([*lines, sentence])

@@ -439,3 +439,16 @@ def test_a_control_word_nobody_knows_is_an_error_line(daemon):
     with pytest.raises(Exception, match="does not know that word"):
         control.ask("conquer", folder=daemon.folder)
     assert canon.loads(b"{}") == {}
+
+
+def test_status_says_when_the_gate_is_not_where_it_was_put(daemon, project):
+    assert daemon.ony("install", "claude", "--project", str(project)).returncode == 0
+    assert "NOT WORKING" not in daemon.ony("status").stdout
+    (project / ".claude" / "settings.json").write_text("{}")
+    assert "NOT WORKING, its PreToolUse entry is missing" in daemon.ony("status").stdout
+
+
+def test_a_project_that_is_not_there_gets_no_gate(daemon, project):
+    done = daemon.ony("install", "claude", "--project", str(project / "typo"))
+    assert done.returncode == 1 and "there is no folder" in done.stderr
+    assert not (project / "typo").exists()

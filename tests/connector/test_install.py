@@ -338,3 +338,19 @@ def test_a_damaged_copy_is_named_and_a_change_of_settings_is_vetoed_meanwhile(fo
         claude.recorded(folder)
     settings.write_text("{}")
     assert claude.harm(folder, Notice("ConfigChange", "s", "user_settings", str(settings)))
+
+
+def test_a_pipe_in_the_place_of_settings_keeps_nobody_waiting(folder, settings):
+    settings.unlink(missing_ok=True)
+    os.mkfifo(settings)
+    with pytest.raises(OnyError, match="is not a file"):
+        claude.install(folder, settings)
+    assert claude.harm(folder, Notice("ConfigChange", "s", "project_settings", str(settings)))
+
+
+def test_a_disk_that_takes_no_copy_leaves_the_settings_alone(folder, settings):
+    settings.write_text("{}")
+    (folder / "hook.py.new").mkdir()
+    with pytest.raises(OnyError, match="cannot be written"):
+        claude.install(folder, settings)
+    assert settings.read_text() == "{}"

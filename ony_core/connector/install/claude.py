@@ -8,6 +8,7 @@ import json
 import os
 import shlex
 import shutil
+import stat
 from hashlib import sha256
 from importlib import resources
 from pathlib import Path
@@ -45,10 +46,13 @@ def install(folder: Path, settings: Path) -> bool:
     mine = before.decode("utf-8") if before is not None and base == text else base
     original = record["original"] if unmoved and record else (None if before is None else mine)
     after = _with(original if original and original.strip() else "{}\n", entries, settings)
-    _copy_out(folder)
-    if before == after.encode("utf-8"):
-        return False
-    _keep_record(folder, settings, original, after)
+    try:
+        _copy_out(folder)
+        if before == after.encode("utf-8"):
+            return False
+        _keep_record(folder, settings, original, after)
+    except OSError as error:
+        raise OnyError(f"{folder} cannot be written ({error.strerror})", "the settings were not changed") from None
     _write(settings, after)
     return True
 
@@ -197,7 +201,10 @@ def _text_value(data: bytes, settings: Path) -> dict[str, Any]:
 
 def _bytes(settings: Path) -> bytes | None:
     try:
-        return settings.read_bytes()
+        with open(settings, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise OnyError(f"{settings} is not a file", "nothing was changed")
+            return file.read()
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -1,11 +1,13 @@
-"""How this very program is started again: for the daemon, the demo and what `ony install` writes. Never through PATH, which the agent can change."""
+"""How this very program is started again: for the daemon, the demo and what `ony install` writes. Never through PATH: the agent can
+change it.
+"""
 
 import os
 import sys
 
 
 def command() -> list[str]:
-    """argv that starts `ony`: the frozen executable, the zipapp, or this interpreter with this package; -I where nothing but ours is needed."""
+    """argv that starts `ony`: the frozen executable, the zipapp, or this interpreter, isolated, with this package."""
     if getattr(sys, "frozen", False):
         return [sys.executable]
     archive = os.path.abspath(sys.argv[0])

@@ -29,7 +29,7 @@ run: $(STEPS)-run
 
 test: $(STEPS)-test
 	@echo 'left out: tests/real (needs node, npm and the network: make test-real); full counts of the long suites (make soak)'
-	$(PY) -m pytest -rfEs tests $(ARGS)
+	$(PY) -m pytest -rfEs -n 2 --dist loadfile tests $(ARGS)
 
 test-real: $(STEPS)-test
 	$(PY) -m pytest -rfEs -s -o norecursedirs='.*' tests/real $(ARGS)

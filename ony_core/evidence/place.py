@@ -235,11 +235,23 @@ class DiskPlace:
             return "yes" if self._repository and self._repository.ignores(self._disk(kind[8:])) else None
         if kind.startswith("changed:"):
             return "session" if self._repository and self._repository.holds(self._disk(kind[8:])) is True else None
+        if kind.startswith("workspace:"):
+            return self._workspace(kind.partition(":")[2])
         if kind in ("git_default_branch", "git_branch", "git_head", "git_remote"):
             return self._repository.context(kind) if self._repository else None
         from ony_core.evidence.contexts import context
 
         return context(kind, self.cwd, self._environment, lambda path: self.read(path, LIMIT))
+
+    def _workspace(self, folder: str) -> str | None:
+        """The workspace a folder is set to, from a file that nothing has touched since before the session."""
+        file = self._disk(folder + "/.terraform/environment")
+        data = self.read(file, LIMIT)
+        try:
+            old = self._started is not None and max(os.stat(file).st_ctime, os.stat(os.path.dirname(file)).st_ctime) < self._started
+        except OSError:
+            return None
+        return data.decode("utf-8", "replace").strip() if old and isinstance(data, bytes) else None
 
 
 def _careful(path: str, flags: int) -> int:

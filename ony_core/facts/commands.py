@@ -13,7 +13,7 @@ from ony_core.facts.argv import Line, read
 from ony_core.facts.place import Unknown
 from ony_core.facts.targets import targets_of
 from ony_core.facts.words import EMPTY, HOLE, UNKNOWN, Flow, Made, Word
-from ony_core.model import UNLISTED, Fact, at_least
+from ony_core.model import UNLISTED, Fact, Target, at_least
 from ony_core.taxonomy.tables import Program, tables
 
 if TYPE_CHECKING:
@@ -107,14 +107,15 @@ def plain(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> F
     return finish(shell, line, stdin)
 
 
-def finish(shell: "Shell", line: Line, stdin: Flow, traits: frozenset[str] = frozenset(), role: str = "") -> Flow:
-    """Adds the facts of a parsed line: the command itself, then each file it touches."""
+def finish(
+    shell: "Shell", line: Line, stdin: Flow, traits: frozenset[str] = frozenset(), role: str = "", seen: tuple[Target, ...] = ()
+) -> Flow:
+    """Adds the facts of a parsed line: the command itself, then each file it touches. seen: targets that its handler found."""
     program = line.program
     line.traits |= traits
     taints = stdin.taints.union(*(w.taints for w in line.operands), *(v.taints for _, v in line.values))
-    shell.call.add(
-        "command", program.name, line.verb, line.flags, len(line.operands), targets_of(shell.call, line), line.traits | _carried(taints)
-    )
+    targets = targets_of(shell.call, line) + seen
+    shell.call.add("command", program.name, line.verb, line.flags, len(line.operands), targets, line.traits | _carried(taints))
     if "help" in line.traits:
         return Flow(None)
     if line.blind is not None and could_be_worse(program.name, line.blind):
@@ -255,9 +256,19 @@ def delete_file(shell: "Shell", word: Word, extra: frozenset[str] = frozenset())
     if word.glob and "recursive" not in found:
         found |= {"many"}
     found |= evidence(shell, word)
-    shell.call.add("file", verb=("delete",), traits=found & _file_words())
+    _count_deletion(shell, found & _file_words())
     if word.known:
         shell.call.made[paths.absolute(shell.cwd, word.text)] = Made(gone=True)
+
+
+def _count_deletion(shell: "Shell", found: frozenset[str]) -> None:
+    """One fact for all files of a kind, with their number: that is what a person wants to hear."""
+    traits = tuple(sorted(shell.call.also | found))
+    before = next((f for f in shell.call.facts if f.kind == "file" and f.verb == ("delete",) and f.traits == traits), None)
+    counted = not found & {"recursive", "many", "unknown_path"}
+    if before is not None:
+        del shell.call.facts[before]
+    shell.call.add("file", verb=("delete",), args=(before.args if before else 0) + counted, traits=found)
 
 
 def evidence(shell: "Shell", word: Word) -> frozenset[str]:
@@ -270,9 +281,12 @@ def evidence(shell: "Shell", word: Word) -> frozenset[str]:
     path = paths.absolute(shell.cwd, word.text)
     if word.glob:
         return frozenset()
-    if shell.call.place.tracked(path) is True:
+    tracked = shell.call.place.tracked(path)
+    if tracked is True:
         return frozenset({"kept_by_git"})
-    return frozenset({"ignored"}) if shell.call.place.context("ignored:" + path) == "yes" else frozenset()
+    if shell.call.place.context("ignored:" + path) == "yes":
+        return frozenset({"ignored"})
+    return frozenset({"not_kept"}) if tracked is False else frozenset()
 
 
 def session_made(shell: "Shell", word: Word) -> bool:

@@ -41,7 +41,10 @@ class Place(Protocol):
         ...
 
     def context(self, kind: str) -> str | Unknown:
-        """A place the call would act on: "project_root", "home", "git_default_branch", "git_branch", "kube_context", "workspace", …"""
+        """A place the call would act on: "project_root", "home", "git_default_branch", "git_branch", "kube_context", "workspace", …
+
+        "ignored:PATH", "changed:PATH", "workspace:FOLDER" ask about one path.
+        """
         ...
 
     def known(self, kind: str, name: str) -> bool:

@@ -28,6 +28,8 @@ def targets_of(call: "Call", line: "Line") -> tuple[Target, ...]:
 def target(call: "Call", kind: str, name: str) -> Target:
     pattern = tables().targets.get(kind)
     fits = pattern is not None and pattern.fullmatch(name) is not None
+    if kind == "branch" and fits and name in tables().words["names"]["protected_branches"]:
+        return Target(kind, name)  # a word of the tables, whoever said it
     return Target(kind, name if fits and not looks_secret(name) and call.place.known(kind, name) else UNLISTED)
 
 

@@ -27,7 +27,7 @@ One file per family. Files are read in name order. A rule:
 [[rule]]
 key = "git.force_push"            # what the phone and the log call it
 risk = "critical"
-title = "Force-push to {{branch}}"  # {{program}}, {{verb}} and target kinds are filled in
+title = "Force-push to {{branch}}"  # {{program}}, {{verb}}, {{count}} of files and target kinds are filled in; no brackets: it is spoken
 why = "commits of others on the remote are overwritten"
 program = ["git"]                 # kind = "command" unless said otherwise
 verbs = ["push"]                  # whole verbs; `*` is any word no table knows: "run *"

@@ -119,13 +119,17 @@ def _action(rule: Rule, fact: Fact, known: Tables) -> Action:
 
 
 def _title(template: str, fact: Fact) -> str:
-    """The template with {program}, {verb} and {any target kind} filled in; a kind the fact does not name reads "an unlisted kind"."""
+    """The template with {program}, {verb}, {count} and {any target kind} filled in; a kind the fact does not name reads "an unlisted kind".
+
+    It must read as it stands when it is spoken: no brackets, and nothing left hanging where there is no verb.
+    """
     if "{" not in template:
         return template
     names = _Names({target.kind: target.name for target in fact.targets if target.name != UNLISTED})
     names["program"] = fact.program or "a program"
-    names["verb"] = " ".join(word for word in fact.verb if word != UNLISTED) or "(no verb)"
-    return template.format_map(names)
+    names["verb"] = " ".join(word.replace("*", "").rstrip("-:") for word in fact.verb if word != UNLISTED)
+    names["count"] = f"{fact.args} files" if fact.args > 1 else "a file"
+    return " ".join(template.format_map(names).split()).rstrip(" :")
 
 
 class _Names(dict[str, str]):

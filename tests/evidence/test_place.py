@@ -164,3 +164,18 @@ def test_more_programs_than_can_be_bound_are_refused(tmp_path: Path) -> None:
         here.starts(f"tool{number}", str(tmp_path))
     with pytest.raises(Malformed):
         here.bind_programs()
+
+
+def test_a_workspace_counts_only_where_nothing_touched_it_since_before_the_session(tmp_path: Path) -> None:
+    file = tmp_path / ".terraform/environment"
+    file.parent.mkdir()
+    file.write_text("dev")
+    now = file.stat().st_ctime
+    asked = f"workspace:{tmp_path}"
+    assert place(tmp_path, now + 5).context(asked) == "dev"
+    assert place(tmp_path, now - 5).context(asked) is Unknown.UNTOLD
+    assert place(tmp_path, None).context(asked) is Unknown.UNTOLD
+    os.utime(file, (1, 1))
+    assert place(tmp_path, now - 5).context(asked) is Unknown.UNTOLD
+    file.unlink()
+    assert place(tmp_path, now + 5).context(asked) is Unknown.UNTOLD

@@ -2,6 +2,7 @@
 
 import pytest
 
+from ony_core.channels.voice import speech
 from ony_core.evidence.place import DictPlace
 from ony_core.facts import derive
 from ony_core.model import RISKS, ToolCall
@@ -29,6 +30,57 @@ def test_an_example_that_holds_is_held_for_the_reason_it_stands_under(command: s
 def test_a_near_miss_passes(command: str, rule: Rule) -> None:
     found = assessed(command)
     assert gate(found, "on") == "pass", found
+
+
+@pytest.mark.parametrize(("command", "rule"), HOLDS + PASSES, ids=[e for e, _ in HOLDS + PASSES])
+def test_every_title_is_spoken_as_it_is_written(command: str, rule: Rule) -> None:
+    for action in assessed(command).actions:
+        assert speech(action.title) == action.title and action.title[-1].isalnum()
+
+
+UNKNOWN_PLACE = "Apply Terraform, place unknown: counts as production"
+PLACES = {
+    "known": ({"workspace:/project": "dev-2"}, "terraform apply", "Apply Terraform in a folder set to workspace dev-2"),
+    "production": ({"workspace:/project": "production"}, "terraform apply", "Apply Terraform in production"),
+    "destroyed": ({"workspace:/project": "eu-prod"}, "terraform apply -destroy", "Destroy with Terraform in production"),
+    "another folder": ({"workspace:/project/a": "dev"}, "terraform -chdir=a apply", "Apply Terraform in a folder set to workspace dev"),
+    "not that folder": ({"workspace:/project/a": "dev"}, "terraform apply", UNKNOWN_PLACE),
+    "chosen in the call": ({"workspace:/project": "dev"}, "terraform workspace select x && terraform apply", UNKNOWN_PLACE),
+    "chosen by a variable": ({"workspace:/project": "dev"}, "TF_WORKSPACE=x terraform apply", UNKNOWN_PLACE),
+    "exported": ({"workspace:/project": "dev"}, "export TF_WORKSPACE=x; terraform apply", UNKNOWN_PLACE),
+    "written in the call": ({"workspace:/project": "dev"}, "echo x > .terraform/environment; terraform apply", UNKNOWN_PLACE),
+    "no name": ({"workspace:/project": "a b; rm"}, "terraform apply", UNKNOWN_PLACE),
+    "a secret": ({"workspace:/project": "AKIAIOSFODNN7EXAMPLE"}, "terraform apply", UNKNOWN_PLACE),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("contexts", "command", "title"), PLACES.values(), ids=PLACES.keys())
+def test_terraform_is_spoken_with_its_place_and_a_place_lowers_nothing(contexts: dict[str, str], command: str, title: str) -> None:
+    found = assess(derive(ToolCall("claude-code", "s", "Bash", {"command": command}, "/project"), DictPlace(contexts=contexts)))
+    assert found.risk == "critical"
+    assert title in {action.title for action in found.actions}
+
+
+TITLES = {
+    "git push --force origin main": "Force-push to main",
+    "git push --force origin acme-merger": "Force-push to an unlisted branch",
+    "rm a.txt b.txt c.txt": "Delete 3 files, not known to be kept elsewhere",
+    "rm a.txt": "Delete a file, not known to be kept elsewhere",
+    "rm a.txt; rm b.txt && unlink c.txt": "Delete 3 files, not known to be kept elsewhere",
+    "psql -c 'drop table users'": "Drop or empty a table in an unlisted database",
+    "terraform state rm x": "Change what terraform knows of the world: state rm",
+}
+
+
+@pytest.mark.parametrize(("command", "title"), TITLES.items(), ids=TITLES.keys())
+def test_a_title_says_what_a_person_wants_to_hear(command: str, title: str) -> None:
+    assert assessed(command).lead.title == title
+
+
+def test_files_that_git_does_not_keep_are_said_so() -> None:
+    place = DictPlace(tracked=["/project/kept.py"])
+    found = assess(derive(ToolCall("claude-code", "s", "Bash", {"command": "rm kept.py a b c"}, "/project"), place))
+    assert found.lead.title == "Delete 3 files that git does not keep"
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda r: f"{r.family}:{r.key}:{r.title[:30]}")

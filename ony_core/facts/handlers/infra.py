@@ -1,0 +1,43 @@
+"""Infrastructure programs: which place their folder is set to, as it was before the session."""
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from ony_core.facts import commands, paths
+from ony_core.facts.argv import Line, read
+from ony_core.facts.secrets import looks_secret
+from ony_core.facts.words import Flow, Made, Word
+from ony_core.model import Target
+from ony_core.taxonomy.tables import Program, tables
+
+if TYPE_CHECKING:
+    from ony_core.facts.shell import Shell
+
+_OTHERWISE = ("TF_WORKSPACE", "TF_DATA_DIR", "TF_CLI_ARGS")  # variables that name another place than the folder does
+
+
+def terraform(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    """terraform, with its workspace as a target where a file from before the session names it."""
+    line, _ = read(program, words)
+    chosen = line.value("-chdir")
+    folder = shell.cwd if chosen is None else paths.absolute(shell.cwd, chosen.text)
+    if line.verb[:1] in (("workspace",), ("init",)):
+        shell.call.made[f"{folder}/.terraform/environment"] = Made(taints=frozenset({"changed"}))
+    seen = _workspace(shell, line, folder)
+    said = tables().words["names"]["production_places"]
+    traits = {"production" if any(fnmatchcase(t.name, p) for p in said) else "place_known" for t in seen}
+    return commands.finish(shell, line, stdin, frozenset(traits), seen=seen)
+
+
+def _workspace(shell: "Shell", line: Line, folder: str) -> tuple[Target, ...]:
+    """Nothing where the call itself, a variable or a flag may choose another place."""
+    if f"{folder}/.terraform/environment" in shell.call.made or any(name.startswith(_OTHERWISE) for name in shell.variables):
+        return ()
+    if line.flags & {"-state", "-backend-config"}:
+        return ()
+    name = shell.call.place.context("workspace:" + folder)
+    fits = isinstance(name, str) and tables().targets["workspace"].fullmatch(name) is not None
+    return (Target("workspace", str(name)),) if fits and not looks_secret(str(name)) else ()
+
+
+HANDLERS = {"terraform": terraform}

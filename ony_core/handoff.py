@@ -1,6 +1,6 @@
 """The wire form of what leaves the agent's machine: facts, and the request that carries them.
 
-Decides what a well-formed handoff is, on both sides. MUST refuse unknown, missing and duplicate fields, words outside [A-Za-z0-9._:/@+-],
+Decides what a well-formed handoff is, on both sides. MUST refuse unknown, missing and duplicate fields, words outside [A-Za-z0-9._:/@+-] (the tables' own words: also `*` and `[`),
 oversized lists; MUST NOT carry a title, a risk or any other hint: the server derives those itself.
 """
 
@@ -19,6 +19,7 @@ MAX_REQUEST_BYTES = 64 * 1024
 ID = re.compile(r"[a-z]{3,4}_[0-9a-f]{32}\Z", re.ASCII)
 DIGEST = re.compile(r"(hmac-)?sha256:[0-9a-f]{64}\Z", re.ASCII)
 _WORD = re.compile(r"[A-Za-z0-9._:/@+-]{1,80}\Z", re.ASCII)
+_TABLE_WORD = re.compile(r"[A-Za-z0-9._:/@+*\[-]{1,80}\Z", re.ASCII)  # the tables also have `[` and `delete-*`
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+ -]{0,79}\Z", re.ASCII)
 _FACT_FIELDS = frozenset({"kind", "program", "verb", "flags", "args", "targets", "traits"})
 _FIELDS = frozenset(
@@ -141,7 +142,7 @@ def _fact_from_wire(value: Any) -> Fact:
     if value["kind"] not in KINDS or type(args) is not int or not 0 <= args <= 1_000_000:
         raise Malformed("a fact has an unknown kind or a bad count")
     program = value.get("program", "")
-    if program != "" and not _is(_WORD, program):
+    if program != "" and not _is(_TABLE_WORD, program):
         raise Malformed("a fact's program is not a word")
     targets = _list(value, "targets")
     return Fact(
@@ -165,7 +166,7 @@ def _target(value: Any) -> Target:
 
 def _words(value: dict[str, Any], field: str) -> tuple[str, ...]:
     words = _list(value, field)
-    if not all(_is(_WORD, w) for w in words):
+    if not all(_is(_TABLE_WORD, w) for w in words):
         raise Malformed(f"a fact's {field} are not words")
     return tuple(words)
 

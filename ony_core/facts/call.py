@@ -19,7 +19,7 @@ class Call:
     MAX_DEEP = 12
     MAX_TEXT = 1 << 20
     MAX_FACTS = 256
-    MAX_PARSING = 1500  # reports of progress, one for about a hundred steps of the parser
+    MAX_PARSING = 700  # reports of progress, one for about a hundred steps of the parser
 
     def __init__(self, place: Place, steps: int = 6000) -> None:
         self.place = place

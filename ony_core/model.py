@@ -141,7 +141,7 @@ class Approver:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the agent is told. outcome: pass | allow | deny. reason is written for a model and shown to it."""
+    """What the agent is told. outcome: pass | allow | ask (its own prompt) | deny. reason is written for a model and shown to it."""
 
     outcome: str
     reason: str = ""

@@ -18,3 +18,12 @@ def gate(assessment: Assessment, mode: str, eased: bool = False) -> Literal["pas
         return "pass"
     floor = ("medium" if eased else "low") if mode == "away" else "high"
     return "hold" if at_least(assessment.risk, floor) else "pass"
+
+
+def may_ask(assessment: Assessment) -> bool:
+    """Whether the agent's own prompt may decide where no verdict comes and the owner has set `on_no_verdict = "ask"`.
+
+    High only; never critical, `ony.*`, or what cannot be seen or has no end. No setting widens this.
+    """
+    seen = all(fact.kind not in ("opaque", "grant") for fact in assessment.facts)
+    return assessment.risk == "high" and seen and not any(action.key.startswith(OWN) for action in assessment.actions)

@@ -53,7 +53,7 @@ def reply(decision: Decision, call: ToolCall) -> Reply:
     if decision.outcome == "allow":
         said |= {"permissionDecision": "allow", "updatedInput": call.input}
     else:
-        said["permissionDecision"] = "deny"
+        said["permissionDecision"] = "ask" if decision.outcome == "ask" else "deny"
     return Reply(0, canon.dumps({"hookSpecificOutput": said}))
 
 

@@ -42,6 +42,7 @@ class Bundle:
     issued_at: int
     states: Mapping[str, str]  # device id -> state
     decision_deadline_s: int
+    asks: bool  # without a verdict the agent's own prompt may decide, within policy.may_ask
     modes: tuple[ModeStatement, ...]
 
     def fresh(self, wall: int) -> bool:
@@ -98,7 +99,8 @@ def _parsed(body: dict[str, Any]) -> Bundle:
     if type(deadline) is not int or deadline < 1:
         raise Malformed("the decision deadline is not a number of seconds")
     issued_at = seconds_of(_str(body["issued_at"]))
-    return Bundle(body["version"], issued_at, states, min(deadline, DEADLINE_LIMIT_S), tuple(mode_of(m) for m in modes))
+    asks = policy["on_no_verdict"] == "ask"
+    return Bundle(body["version"], issued_at, states, min(deadline, DEADLINE_LIMIT_S), asks, tuple(mode_of(m) for m in modes))
 
 
 def _when(value: Any) -> int:

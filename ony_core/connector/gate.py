@@ -99,6 +99,11 @@ class Gate:
     def deadline_s(self) -> int:
         return self.bundle.decision_deadline_s if self.bundle else 300
 
+    @property
+    def asks(self) -> bool:
+        """Whether the owner lets the agent's own prompt decide where no verdict comes; an old word of theirs does not count."""
+        return self.bundle is not None and self.current and self.bundle.asks
+
     def approvers(self) -> dict[str, Approver]:
         pinned = self.enrolled.approvers
         return self.bundle.approvers(pinned) if self.bundle else {a.device_id: a for a in pinned}

@@ -11,7 +11,7 @@ import threading
 from typing import Any
 from urllib.parse import quote
 
-from ony_core import agents, canon, handoff, states, verdict
+from ony_core import agents, canon, handoff, policy, states, verdict
 from ony_core.clock import new_id, rfc3339, seconds_of
 from ony_core.connector.gate import Gate, Weighed
 from ony_core.connector.link import Problem, Unreachable
@@ -47,9 +47,9 @@ class Hold:
             self._ask()
             return self._settle(self._wait())
         except Refused as refused:
-            return self._refuse(refused)
+            return self._no_verdict("expired", refused.what) if refused.reason == "expired" else self._refuse(refused)
         except Unreachable as error:
-            return self._deny("no_server", f"{error.what}. Nothing was approved, so the call is blocked")
+            return self._no_verdict("no_server", f"{error.what}. Nothing was approved")
         except Problem as problem:
             return self._deny(problem.word, f"the server refused ({problem.what}), so the call is blocked")
         except OSError as error:
@@ -220,6 +220,13 @@ class Hold:
         log.warning("refused %s %s", self.request_id, refused.reason)
         if refused.reason not in ("cancelled", "expired"):
             self.gate.outbox.add("refused", request_id=self.request_id, reason=refused.reason)
+
+    def _no_verdict(self, word: str, text: str) -> Decision:
+        """Nobody decided. The owner may have said that the agent's own prompt decides then; for high risk, and for nothing else."""
+        if self.gate.asks and policy.may_ask(self.weighed.assessment):
+            log.info("ask %s %s", self.request_id, word)
+            return Decision("ask", f"Ony: {text}, so the answer is yours: {self.weighed.assessment.lead.title}", self.request_id)
+        return self._deny(word, f"{text} [{word}], so the call is blocked. Do not retry by yourself")
 
     def _deny(self, word: str, text: str) -> Decision:
         log.info("deny %s %s", self.request_id, word)

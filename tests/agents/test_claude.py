@@ -103,8 +103,13 @@ def test_any_approved_input_comes_back_as_the_same_json(given_input):
     assert said["hookSpecificOutput"]["updatedInput"] == json.loads(json.dumps(given_input))
 
 
-@pytest.mark.parametrize("outcome", ["deny", "", "Allow", "ask", "maybe"])
-def test_whatever_is_neither_allow_nor_pass_is_a_deny(outcome):
+def test_asking_leaves_it_to_the_agents_own_prompt_and_changes_nothing():
+    said = json.loads(claude.reply(Decision("ask", "why"), claude.read(event())).out)["hookSpecificOutput"]
+    assert said == {"hookEventName": "PreToolUse", "permissionDecision": "ask", "permissionDecisionReason": "why"}
+
+
+@pytest.mark.parametrize("outcome", ["deny", "", "Allow", "Ask", "maybe"])
+def test_whatever_is_not_allow_pass_or_ask_is_a_deny(outcome):
     said = json.loads(claude.reply(Decision(outcome, "no"), claude.read(event())).out)["hookSpecificOutput"]
     assert said == {"hookEventName": "PreToolUse", "permissionDecision": "deny", "permissionDecisionReason": "no"}
 

@@ -71,6 +71,7 @@ class StandIn:
         self.events: list[dict[str, Any]] = []
         self.heard: list[str] = []
         self.modes: list[dict[str, Any]] = []
+        self.on_no_verdict = "deny"
         self.device_state, self.deadline_s, self.version, self.waits_s = "active", 300, 1, 0.02
         self.changed = threading.Condition()
         folder.mkdir(parents=True, exist_ok=True)
@@ -213,7 +214,9 @@ class StandIn:
             "v": 1, "type": "bundle", "org_id": ORG, "connector_id": CONNECTOR, "version": self.version,
             "issued_at": rfc3339(self.clock.wall()),
             "approvers": [{"device_id": DEVICE, "label": "Ada's phone", "state": self.device_state}],
-            "policy": {"code_required": "high", "decision_deadline": self.deadline_s, "verdict_ttl": 120, "on_no_verdict": "deny"},
+            "policy": {
+                "code_required": "high", "decision_deadline": self.deadline_s, "verdict_ttl": 120, "on_no_verdict": self.on_no_verdict,
+            },
             "modes": self.modes, "overlay": [], "server_keys": ["ed25519:" + self.server_key.public_key().public_bytes_raw().hex()],
         }  # fmt: skip
         return self._signed("bundle", self._twisted("bundle", body))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ony_core.facts import paths
 from ony_core.facts.argv import Line, read
-from ony_core.facts.place import Unknown
+from ony_core.facts.own import absent, brought, evidence, session_made
 from ony_core.facts.targets import targets_of
 from ony_core.facts.words import EMPTY, HOLE, UNKNOWN, Flow, Made, Word
 from ony_core.model import UNLISTED, Fact, Target, at_least
@@ -232,7 +232,7 @@ def _remember(shell: "Shell", word: Word, flow: Flow, extra: frozenset[str]) -> 
         own = before is not None and not before.gone
         shell.call.made[path] = Made(None, (before.taints if before is not None and own else frozenset({"changed"})) | flow.taints)
     else:
-        fresh = _absent(shell, path) or (before is not None and "changed" not in before.taints)
+        fresh = absent(shell, path) or (before is not None and "changed" not in before.taints)
         shell.call.made[path] = Made(flow.text, flow.taints | (set() if fresh and "placed" not in extra else {"changed"}))
 
 
@@ -242,11 +242,6 @@ def edited(shell: "Shell", word: Word, before: Made, text: str | None) -> None:
     now = shell.call.made.get(path)
     if text is not None and now is not None:
         shell.call.made[path] = Made(text, now.taints)
-
-
-def _absent(shell: "Shell", path: str) -> bool:
-    """Whether nothing stood there before, as far as the place knows; a folder that is not on this machine knows nothing against it."""
-    return shell.call.place.read(path, 0) in (Unknown.MISSING, Unknown.NO_FOLDER) or shell.call.place.made_by_session(path) is True
 
 
 def delete_file(shell: "Shell", word: Word, extra: frozenset[str] = frozenset()) -> None:
@@ -271,56 +266,24 @@ def _count_deletion(shell: "Shell", found: frozenset[str]) -> None:
     shell.call.add("file", verb=("delete",), args=(before.args if before else 0) + counted, traits=found)
 
 
-def evidence(shell: "Shell", word: Word) -> frozenset[str]:
-    """What the disk says in favour of losing a file: made in this session, or kept by version control."""
-    if not word.known:
-        return frozenset()
-    made = shell.call.made.get(paths.absolute(shell.cwd, word.text))
-    if session_made(shell, word) or (made is not None and made.gone):
-        return frozenset({"made_by_session"})
-    path = paths.absolute(shell.cwd, word.text)
-    if word.glob:
-        return frozenset()
-    tracked = shell.call.place.tracked(path)
-    if tracked is True:
-        return frozenset({"kept_by_git"})
-    if shell.call.place.context("ignored:" + path) == "yes":
-        return frozenset({"ignored"})
-    return frozenset({"not_kept"}) if tracked is False else frozenset()
-
-
-def session_made(shell: "Shell", word: Word) -> bool:
-    path = paths.absolute(shell.cwd, word.text)
-    made = shell.call.made.get(path)
-    if made is not None:
-        return not made.gone and "changed" not in made.taints
-    return shell.call.place.made_by_session(path) is True
-
-
 def make_folder(shell: "Shell", word: Word) -> None:
     found = paths.traits_of(shell.call, shell.cwd, word)
     path = paths.absolute(shell.cwd, word.text)
     if found & {"system", "ony_files"}:
         shell.call.add("file", verb=("write",), traits=found & _file_words())
     root = paths.absolute("/", shell.call.place.cwd or paths.NOWHERE)
-    while word.known and path not in shell.call.made and path != root and len(path) > 1 and _absent(shell, path):
+    while word.known and path not in shell.call.made and path != root and len(path) > 1 and absent(shell, path):
         shell.call.made[path] = Made(folder=True)
         path = path.rpartition("/")[0]
         if not path.startswith(root + "/"):
             break
 
 
-def made_if_absent(shell: "Shell", word: Word) -> None:
-    """A file that a program makes on first use."""
-    path = paths.absolute(shell.cwd, word.text)
-    if path not in shell.call.made and _absent(shell, path):
-        shell.call.made[path] = Made()
-
-
 def transfer(shell: "Shell", role: str, sources: list[Word], into: Word | None, extra: frozenset[str]) -> frozenset[str]:
     """cp, mv, ln: the sources are read (or taken away), the destination is written."""
     taints: frozenset[str] = frozenset()
     content = UNKNOWN
+    older = role == "move" and not all(session_made(shell, source) for source in sources)
     for source in sources:
         found = paths.traits_of(shell.call, shell.cwd, source)
         made = known_content(shell, source)
@@ -331,6 +294,8 @@ def transfer(shell: "Shell", role: str, sources: list[Word], into: Word | None, 
     if into is not None:
         write_file(shell, into, content, extra - {"recursive"} | ({"is_link"} if role == "link" else set()) | _placed(into))
         _inherit(shell, sources, into)
+        if older:
+            brought(shell, into)
     return taints
 
 

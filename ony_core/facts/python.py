@@ -7,7 +7,7 @@ Imports are followed by name only; nothing is imported.
 import ast
 from typing import TYPE_CHECKING
 
-from ony_core.facts import commands
+from ony_core.facts import commands, own
 from ony_core.facts.words import HOLE, UNKNOWN, Flow, Word
 from ony_core.taxonomy.tables import tables
 
@@ -55,7 +55,8 @@ class _Reader:
         self.call = shell.call
         self.names: dict[str, str] = {}  # local name -> dotted origin
         self.strings: dict[str, str | None] = {}  # variables that hold a known text; None: assigned twice
-        self.made: set[str] = set()
+        self.made: set[str] = set()  # names of temporary files
+        self.not_made: set[str] = set()  # names that may stand for something else as well
         self.taints: set[str] = set()
         self.lists = tables().words["python"]
 
@@ -69,6 +70,8 @@ class _Reader:
             elif isinstance(node, ast.ImportFrom):
                 for alias in node.names:
                     self.names[alias.asname or alias.name] = f"{node.module or ''}.{alias.name}"
+            elif isinstance(node, ast.arg):
+                self.not_made.add(node.arg)
             elif isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
                 self._assigned(node.targets[0].id, node.value)
         if any(_names_the_gate(node) for node in nodes):
@@ -93,7 +96,7 @@ class _Reader:
                 and text.endswith((".sqlite3", ".sqlite", ".db"))
                 and HOLE not in text
             ):
-                commands.made_if_absent(self.shell, Word(text))
+                own.made_if_absent(self.shell, Word(text))
 
     def _assigned(self, name: str, value: ast.expr) -> None:
         text = self._text(value)
@@ -103,6 +106,8 @@ class _Reader:
             self.names[name] = origin
         if isinstance(value, ast.Call) and self._name(value.func) in self.lists["temporary"]:
             self.made.add(name)
+        else:
+            self.not_made.add(name)
 
     def _name(self, node: ast.expr) -> str:
         """Dotted origin of an expression such as `sp.run`, or "" """
@@ -247,10 +252,10 @@ class _Reader:
         )
 
     def _delete(self, node: ast.expr | None, tree: bool) -> None:
-        if isinstance(node, ast.Name) and node.id in self.made:
+        if isinstance(node, ast.Name) and node.id in self.made - self.not_made:
             self.call.add("file", verb=("delete",), traits={"tmp", "made_by_session"} | ({"recursive"} if tree else set()))
             return
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in self.made:
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in self.made - self.not_made:
             self.call.add("file", verb=("delete",), traits={"tmp", "made_by_session"})
             return
         text = self._text(node)

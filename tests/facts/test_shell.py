@@ -221,3 +221,24 @@ def test_a_folder_that_was_there_is_not_the_sessions_own() -> None:
     assert gate(assessed("mkdir -p src && rm -rf src", place), "on") == "hold"
     assert gate(assessed("cp a.txt src; rm -rf src"), "on") == "hold"
     assert gate(assessed("mkdir new && rm -rf new"), "on") == "pass"
+
+
+OWN = {
+    "below a folder of its own": ("mkdir x && rm -rf x/a/b", True),
+    "a pattern below it": ("mkdir -p x/y && rm x/y/*.py", True),
+    "out of it again": ("mkdir x && rm -rf x/../src", False),
+    "a folder that was moved into it": ("mkdir x && mv src x/ && rm -rf x/src", False),
+    "a file that was moved into it": ("mkdir x && mv src/a.py x/b.py && rm x/b.py", False),
+    "moved by git": ("mkdir x && git mv src x/ && rm -rf x/src", False),
+    "a renamed file": ("mv a.txt b.txt && rm b.txt", False),
+    "a renamed file of its own": ("echo 1 > a.txt && mv a.txt b.txt && rm b.txt", True),
+    "a link in it": ("mkdir x && ln -s /project/src x/l && rm -rf x/l/a", False),
+    "a temporary file": ("python3 -c \"import os, tempfile; p = tempfile.mktemp(); os.remove(p)\"", True),
+    "a name that stands for two": ("python3 -c \"import os, tempfile; p = tempfile.mktemp(); p = 'notes.txt'; os.remove(p)\"", False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("command", "passes"), OWN.values(), ids=OWN.keys())
+def test_what_a_session_made_it_may_delete_and_nothing_that_only_moved_there(command: str, passes: bool) -> None:
+    found = assess(derive(ToolCall("claude-code", "s", "Bash", {"command": command}, "/project"), DictPlace()))
+    assert (gate(found, "on") == "pass") is passes, found

@@ -3,7 +3,7 @@
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from ony_core.facts import commands, scripts
+from ony_core.facts import commands, own, scripts
 from ony_core.facts.argv import Line, read
 from ony_core.facts.sql import statements
 from ony_core.facts.words import HOLE, UNKNOWN, Flow, Made, Word
@@ -62,7 +62,7 @@ def _traits(shell: "Shell", program: Program, line: Line) -> set[str]:
     if program.name not in tables().words["names"]["sql_operand_clients"] or not line.operands:
         return set()
     name = line.operands[0]
-    if name.text in (":memory:", "") or commands.session_made(shell, name):
+    if name.text in (":memory:", "") or own.session_made(shell, name):
         return {"made_by_session"}
     return set()
 

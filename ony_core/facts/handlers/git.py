@@ -4,7 +4,7 @@ import re
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from ony_core.facts import commands, paths
+from ony_core.facts import commands, own, paths
 from ony_core.facts.argv import Line, read
 from ony_core.facts.targets import target
 from ony_core.facts.words import HOLE, Flow, Word
@@ -173,6 +173,8 @@ def _files(shell: "Shell", line: Line, verb: str) -> None:
             commands.read_file(shell, word) if verb != "add" or not word.glob else None
     if verb == "clone" and len(line.operands) > 1:
         commands.make_folder(shell, line.operands[1])
+    if verb == "mv" and line.operands:
+        own.brought(shell, line.operands[-1])
     if verb == "rm" and "--cached" not in line.flags:
         for word in line.operands:
             commands.delete_file(shell, word, frozenset({"kept_by_git"}))

@@ -16,6 +16,7 @@ from ony_core.facts.words import EMPTY, HOLE, UNKNOWN, Flow, Made, Word, hole
 _BACKTICKS = re.compile(r"(?<!\\)`([^`]*)`")
 MAX_NODES_DEEP = 100
 MAX_LOOP = 24
+LONG = 1 << 18  # characters of one variable
 SHORT, CHUNK = 2048, 65536  # bytes that need no watch while they are parsed, bytes handed over at a time
 _BLOCKS = frozenset(
     [
@@ -67,6 +68,7 @@ _SCANNED = frozenset(
         "heredoc_end",
     ]
 )
+_OPERATORS = re.compile(rb"(?:[<>|&][ \t\n]*){200}")  # no shell program; the parser takes the square of its length to say so
 _TOLD = {"HOME": "~", "TMPDIR": "/tmp", "IFS": " \t\n", "?": "0", "SHELL": "bash", "UID": "1000", "EUID": "1000"}  # noqa: S108  a name in the call that is judged
 
 
@@ -119,6 +121,8 @@ class Shell:
         parser = _parser()
         if len(data) < SHORT:
             return parser.parse(data).root_node
+        if _OPERATORS.search(data):
+            return None
         try:
             return parser.parse(lambda at, _: data[at : at + CHUNK], progress_callback=self.call.tired).root_node
         except ValueError:
@@ -262,6 +266,9 @@ class Shell:
 
     def set(self, name: str, value: Word, exported: bool = False) -> None:
         """An assignment. Names that make later programs load or run something are themselves an action."""
+        if len(value.text) > LONG:  # `x=$x$x` over and over would fill the memory
+            self.call.opaque("too_deep")
+            value = hole(*value.taints)
         self.variables[name] = hole() if name in self.fixed else value
         commands.environment(self, name, value, exported)
 

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from ony_core.facts import paths
+from ony_core.facts import leash, paths
 from ony_core.facts.argv import Line, read
 from ony_core.facts.own import absent, brought, evidence, session_made
 from ony_core.facts.targets import targets_of
@@ -49,6 +49,7 @@ def run(shell: "Shell", argv: list[Word], stdin: Flow) -> Flow:
             return _function(shell, first.text, argv[1:], stdin)
         shell.call.place.starts(first.text, shell.cwd)
         program = program_named(first.text)
+        leash.look(shell, program, argv)
         if program is None:
             system = "/" not in first.text or _program_folder().match(first.text.rpartition("/")[0])
             return unlisted(shell, argv) if system else scripts.run_path(shell, argv, stdin)

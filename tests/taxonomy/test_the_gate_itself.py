@@ -42,6 +42,21 @@ HELD = [
     "rm .claude/*",
     "rm -rf .cl*",
     "rm -rf ~/.o*",
+    "echo '{}' | sponge .claude/settings.json",
+    "split -b 1 x .claude/settings.json",
+    "yq -i '.hooks = {}' .claude/settings.json",
+    "iconv -o .claude/settings.json x",
+    "pandoc -o .claude/settings.json x.md",
+    "prettier --write .claude/settings.json",
+    "7z x -o.claude x.7z",
+    "unzip x.zip -d .claude",
+    "tar -xf x.tar -C .claude",
+    "git mv .claude x",
+    "git rm -r .claude",
+    "git checkout HEAD~1 -- .claude/settings.json",
+    "git restore --source HEAD~1 .claude/settings.json",
+    "find .claude -delete",
+    "frobnicate --out=.claude/settings.json",
 ]
 
 PASSED = [
@@ -56,6 +71,15 @@ PASSED = [
     "node -e 'console.log(\"claude\")'",
     "python3 tony.py",
     "./colony run",
+    "grep -rn hooks .claude",
+    "jq .hooks .claude/settings.json",
+    "ls -la ~/.claude",
+    "git diff -- .claude/settings.json",
+    "git add .claude/settings.json",
+    "git log -p .claude",
+    "wc -l .claude/settings.json",
+    "diff .claude/settings.json a.json",
+    "echo .claude/settings.json",
 ]
 
 

@@ -1,0 +1,332 @@
+"""Whatever arrives is understood or critical: no exception, no hang, no time that grows faster than the input."""
+
+import json
+import random
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ony_core.agents import claude
+from ony_core.errors import Malformed
+from ony_core.evidence.place import DictPlace
+from ony_core.facts import derive
+from ony_core.model import Assessment, Fact, ToolCall
+from ony_core.policy import gate
+from ony_core.taxonomy import assess
+from tests.facts.command_lines import Writer
+
+MEGABYTE = 1 << 20
+GROWTH = 3.0  # twice the input may take this many times as long
+TOO_SHORT_S = 0.02  # below this a ratio measures the machine, not the code
+PATTERNS = [
+    "a",
+    "a ",
+    "a;",
+    "a|",
+    "a&&",
+    "$",
+    "$(",
+    "`",
+    "(",
+    "{",
+    "'",
+    '"',
+    "\\",
+    "\\\n",
+    "<<E\n",
+    "<<<",
+    "<(",
+    ">",
+    "> ",
+    ">&",
+    "\n",
+    " ",
+    "#",
+    "!",
+    "[[",
+    "${",
+    "${x:-",
+    "$((",
+    "x=1;",
+    "x=$x$x;",
+    "if a;then ",
+    "for i in a;do ",
+    "case x in ",
+    "f(){ ",
+    "a[",
+    "{a,b}",
+    "{a,",
+    "*",
+    "?",
+    "[a",
+    "~/",
+    "../",
+    "/",
+    "-",
+    "--",
+    "-rf ",
+    "'a'",
+    '"$(',
+    "$'\\x",
+    "rm ",
+    "rm -rf a;",
+    "sudo ",
+    "env ",
+    "bash -c ",
+    "echo a|",
+    "xargs ",
+    "find . -exec ",
+    "git push;",
+    "SELECT 1;",
+    "psql -c 'SELECT (1)';",
+    "python3 -c 'x=1';",
+    "cat <<E\n$(a)\nE\n",
+    "cd a;",
+    "echo a>b;sh b;",
+    "eval ",
+    "é",
+    "\u202e",
+    "\0",
+    "\r\n",
+    "\t",
+    "a=(b c);",
+    "set -- a b;",
+    "alias a=b;",
+    "echo $(a);",
+    "$x",
+    "awk '{print}';",
+]
+INSIDE = [
+    "psql -c '{}'",
+    "python3 -c '{}'",
+    "node -e '{}'",
+    "awk '{}'",
+    "sed '{}'",
+    "bash -c '{}'",
+    "ssh h '{}'",
+    "echo '{}' | sh",
+    "git commit -m '{}'",
+    "mongosh --eval '{}'",
+]
+NESTING = [
+    ("( ", ")"),
+    ("$(", ")"),
+    ("{ ", ";}"),
+    ("if true;then ", ";fi"),
+    ("echo ${x:-", "}"),
+    ('"$(', ')"'),
+    ("[[ ", " ]]"),
+    ("$((", "))"),
+    ("<(", ")"),
+    ("! ", ""),
+    ("sudo ", ""),
+    ("while a;do ", ";done"),
+    ("case a in a) ", ";;esac"),
+    ("a[", "]=1"),
+    ("`", "`"),
+    ("time ", ""),
+    ("{a,", "}"),
+    ("eval ", ""),
+    ("env -S '", "'"),
+]
+
+
+def facts_of(tool: str, given_input: Any) -> tuple[Fact, ...]:
+    return derive(ToolCall("claude-code", "s", tool, given_input, "/project"), DictPlace({"/project/a.sh": b"ls\n"}))
+
+
+def bash(command: str) -> Assessment:
+    return assess(facts_of("Bash", {"command": command}))
+
+
+def took(work: Callable[[], Any]) -> float:
+    """The better of two runs: a busy machine disturbs one of them."""
+    times = []
+    for _ in range(2):
+        start = time.process_time()
+        work()
+        times.append(time.process_time() - start)
+    return min(times)
+
+
+def growth(make: Callable[[int], Callable[[], Any]], size: int) -> float:
+    """How many times longer twice the input takes; 0 where both are too quick to tell."""
+    once, twice = took(make(size)), took(make(2 * size))
+    return 0.0 if twice < TOO_SHORT_S else twice / max(once, TOO_SHORT_S / 2)
+
+
+def no_worse(make: Callable[[int], Callable[[], Any]], size: int) -> None:
+    """A first ratio above the bound is measured again: only one that stays is a fault."""
+    measured = [growth(make, size)]
+    while measured[-1] > GROWTH and len(measured) < 3:
+        measured.append(growth(make, size))
+    assert min(measured) <= GROWTH, measured
+
+
+SQUARE = pytest.mark.xfail(reason="a known fault: time that grows faster than the input")
+
+
+@pytest.mark.parametrize("pattern", [pytest.param(p, marks=SQUARE) if p in ("x=1;", "\0") else p for p in PATTERNS])
+def test_twice_the_repetitions_take_about_twice_the_time(pattern: str, soak: bool) -> None:
+    size = (MEGABYTE // 2 if soak else 8_000) // len(pattern)
+    no_worse(lambda count: lambda: bash(pattern * count), size)
+
+
+@pytest.mark.parametrize("pattern", ["(", "a ", "1,", "x=1;", "SELECT 1;", "s/a/b/;", "''", "f(", "[", "{"])
+@pytest.mark.parametrize("form", INSIDE)
+def test_program_text_inside_grows_no_faster(form: str, pattern: str, soak: bool) -> None:
+    text = pattern.replace("'", "'\\''")
+    no_worse(lambda count: lambda: bash(form.format(text * count)), (50_000 if soak else 3_000) // len(pattern))
+
+
+@pytest.mark.parametrize(
+    ("tool", "field"),
+    [
+        ("Write", "content"),
+        ("Write", "file_path"),
+        ("Read", "file_path"),
+        ("Glob", "pattern"),
+        ("WebFetch", "url"),
+        ("mcp__a__get_b", "path"),
+        ("apply_patch", "input"),
+        ("Edit", "new_string"),
+        ("WebSearch", "query"),
+    ],
+)
+@pytest.mark.parametrize("pattern", ["a", "/", "../", "*", "\n", "%2e", "a=b&", "*** Add File: a\n+b\n", "\u202e"])
+def test_fields_of_other_tools_grow_no_faster(tool: str, field: str, pattern: str) -> None:
+    no_worse(lambda count: lambda: assess(facts_of(tool, {"file_path": "/project/a", field: pattern * count})), 10_000 // len(pattern))
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_a_megabyte_and_more_is_answered(pattern: str) -> None:
+    over = pattern * (MEGABYTE // len(pattern) + 1)
+    found = bash(over)
+    assert found.risk == "critical"
+    assert not any("fault" in fact.traits for fact in found.facts)
+
+
+@pytest.mark.parametrize(("opens", "closes"), NESTING)
+@pytest.mark.parametrize("depth", [3, 30, 300, 3000])
+def test_nesting_is_followed_or_critical(opens: str, closes: str, depth: int) -> None:
+    found = bash(opens * depth + "$(rm -rf /srv)" + closes * depth)
+    assert gate(found, "on") == "hold"
+    assert not any("fault" in fact.traits for fact in found.facts)
+
+
+@pytest.mark.parametrize("depth", [10, 1000, 100_000])
+def test_deep_input_of_a_tool_is_answered(depth: int) -> None:
+    value: Any = "x"
+    for _ in range(depth):
+        value = [value]
+    assert facts_of("mcp__a__get_b", {"path": value}) and facts_of("Bash", {"command": value})
+
+
+BROKEN = [
+    "if",
+    "if true; then rm",
+    "for x in",
+    "case x in",
+    "a | | b",
+    "a && && b",
+    "(a",
+    "a)",
+    "{ a",
+    "'a",
+    '"a',
+    "`a",
+    "$(a",
+    "${a",
+    "cat <(a",
+    "[[ a",
+    ";;",
+    "a ;; b",
+    "f() {",
+    "while",
+    "do a",
+    "then a",
+    "<<",
+    "a >",
+    "a <<<",
+    "((1",
+    "}",
+    "&&",
+    "|| a",
+    "a &&& b",
+    "function",
+    "select",
+    "coproc {",
+]
+
+
+@pytest.mark.parametrize("line", BROKEN)
+def test_what_no_shell_could_read_is_critical(line: str) -> None:
+    assert bash(line).risk == "critical"
+
+
+@pytest.mark.parametrize("line", BROKEN)
+def test_a_broken_end_does_not_hide_its_beginning(line: str) -> None:
+    assert gate(bash("rm -rf /srv\n" + line), "on") == "hold"
+
+
+@given(data=st.binary(max_size=400))
+def test_random_bytes_are_answered(data: bytes) -> None:
+    text = data.decode("utf-8", "surrogateescape")
+    for tool, field in (("Bash", "command"), ("Write", "file_path"), ("WebFetch", "url"), ("apply_patch", "input"), (text, text)):
+        found = facts_of(tool, {field: text})
+        assert not any("fault" in fact.traits for fact in found), (tool, text)
+
+
+@given(data=st.binary(max_size=300), seed=st.integers(0, 10_000))
+def test_a_damaged_event_is_read_or_refused(data: bytes, seed: int) -> None:
+    event = {
+        "hook_event_name": "PreToolUse",
+        "session_id": "s",
+        "tool_name": "Bash",
+        "tool_input": {"command": Writer(seed).line()},
+        "cwd": "/project",
+    }
+    raw = bytearray(json.dumps(event).encode())
+    at = random.Random(seed).randrange(len(raw))
+    for damaged in (bytes(raw[:at]) + data + bytes(raw[at:]), bytes(raw[:at]), data):
+        try:
+            call = claude.read(damaged)
+        except Malformed:
+            continue
+        if isinstance(call, ToolCall):
+            assert assess(derive(call, DictPlace())).actions
+
+
+SURROGATES = ['"\\ud800"', '"rm \\udcff -rf /srv"', '"\\ud83d"', '"a\\udc00b"', '"\\ud800\\ud800"', '"rm -rf /srv # \\udfff"']
+
+
+@pytest.mark.parametrize("text", SURROGATES)
+@pytest.mark.parametrize("field", ["command", "file_path", "\\ud800"])
+def test_half_a_character_is_refused_or_critical(text: str, field: str) -> None:
+    tool = "Bash" if field == "command" else "Write"
+    raw = f'{{"hook_event_name":"PreToolUse","session_id":"s","tool_name":"{tool}","tool_input":{{"{field}":{text}}},"cwd":"/project"}}'
+    try:
+        call = claude.read(raw.encode())
+    except Malformed:
+        return
+    assert isinstance(call, ToolCall)
+    assert gate(assess(derive(call, DictPlace())), "on") == "hold"
+
+
+@given(seed=st.integers(0, 1_000_000), cut=st.integers(0, 200), junk=st.text("$(){}[]|&;<>'\"\\`\n #!*?=~-", max_size=6))
+def test_a_line_damaged_anywhere_is_no_fault(seed: int, cut: int, junk: str) -> None:
+    line = Writer(seed).line()
+    for damaged in (line[:cut] + junk + line[cut:], line[:cut], line[cut:], line[:cut] + line[cut + 1 :]):
+        found = bash(damaged)
+        assert found.actions and not any("fault" in fact.traits for fact in found.facts), damaged
+
+
+def test_time_that_grows_with_the_square_would_be_seen() -> None:
+    def square(count: int) -> Callable[[], Any]:
+        return lambda: [None for _ in range(count) for _ in range(count)]
+
+    assert growth(square, 1500) > GROWTH

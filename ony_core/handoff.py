@@ -1,7 +1,8 @@
 """The wire form of what leaves the agent's machine: facts, and the request that carries them.
 
-Decides what a well-formed handoff is, on both sides. MUST refuse unknown, missing and duplicate fields, words outside [A-Za-z0-9._:/@+-] (the tables' own words: also `*` and `[`),
-oversized lists; MUST NOT carry a title, a risk or any other hint: the server derives those itself.
+Decides what a well-formed handoff is, on both sides. MUST refuse unknown, missing and duplicate fields, words outside
+[A-Za-z0-9._:/@+-] (the tables' own words: also `*` and `[`), oversized lists. MUST NOT carry a title, a risk or any other hint: the
+server derives those itself.
 """
 
 import re

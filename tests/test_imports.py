@@ -64,7 +64,20 @@ TOUCHES_THE_WORLD = {
 WRITERS = {"taxonomy.document"}  # a page of docs/, written by a maintainer; nothing imports it
 QUIETENS = {"facts.sql"}  # keeps sqlglot from writing a log of what it could not parse
 WORLD_CALLS = {"open", "input", "print", "exec", "eval", "__import__"}
-STDLIB_ONLY = {"hook", "hook_start", "commands.audit", "verify", "auditkey", "auditlog", "auditexport", "chain", "notes", "errors", "cli", "program"}
+STDLIB_ONLY = {
+    "hook",
+    "hook_start",
+    "commands.audit",
+    "verify",
+    "auditkey",
+    "auditlog",
+    "auditexport",
+    "chain",
+    "notes",
+    "errors",
+    "cli",
+    "program",
+}
 LIBRARIES = {"tree_sitter", "tree_sitter_bash", "sqlglot", "dulwich", "cryptography", "pyotp", "segno", "jinja2", "h11"}
 
 

@@ -1,70 +1,73 @@
-"""Splits a sed script into its commands, far enough to see the ones that start programs (GNU sed manual, "Commands")."""
+"""Splits a sed script into its commands, far enough to see the ones that start programs or write files (GNU sed manual, "Commands")."""
 
 import re
+from dataclasses import dataclass
 
 _ADDRESS = re.compile(
     r"\s*(?:\d+(?:~\d+)?|\$|/(?:\\.|[^/\\])*/[IM]*|\\(.)(?:(?!\1).)*\1)?(?:\s*,\s*(?:[+~]?\d+|\$|/(?:\\.|[^/\\])*/[IM]*))?\s*!?\s*"
 )
+_BETWEEN = re.compile(r"[ \t\n;{}]*")
+_COMMAND_END = re.compile(r"[\n;}]|\Z")
+_FLAGS_END = re.compile(r"[\nw;}]|\Z")
+_LINE_END = re.compile(r"\n|\Z")
+_TEXT_END = re.compile(r"(?:\\.|[^\\\n])*", re.DOTALL)
 
 
-def runs_commands(script: str) -> bool:
-    """True if the script holds GNU sed's `e` command, or an `s` with the `e` flag. A script that cannot be split counts as running."""
-    at = 0
-    while at < len(script):
-        at = _skip(script, at)
-        if at >= len(script):
-            return False
-        found = _ADDRESS.match(script, at)
-        at = found.end() if found else at
-        if at >= len(script):
-            return False
-        letter = script[at]
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """runs: GNU sed's `e` command, or an `s` with the `e` flag. writes: the files of `w`, `W` and the `w` flag."""
+
+    runs: bool
+    writes: tuple[str, ...]
+
+
+def effects(script: str) -> Effects:
+    """What the script does beside editing its input. Linear in its length."""
+    runs, at = False, 0
+    writes: list[str] = []
+    while (at := _end(_BETWEEN, script, at)) < len(script):
+        at = _end(_ADDRESS, script, at)
+        letter, at = script[at : at + 1], at + 1
         if letter == "e":
-            return True
-        if letter in "sy":
-            flags, at = _substitution(script, at + 1)
-            if letter == "s" and "e" in flags:
-                return True
-        elif letter in "aic":
-            at = _text_end(script, at)
-        elif letter in "{}":
-            at += 1
-        else:
-            at = min((script.find(c, at) for c in "\n;}" if script.find(c, at) >= 0), default=len(script))
-            at = max(at, 0) or len(script)
-    return False
-
-
-def _skip(script: str, at: int) -> int:
-    while at < len(script) and script[at] in " \t\n;}":
-        at += 1
-    return at
+            runs, at = True, _start(_LINE_END, script, at)
+        elif letter in ("s", "y"):
+            flags, at = _substitution(script, at)
+            runs |= letter == "s" and "e" in flags
+            at = _named(script, at, writes) if script[at : at + 1] == "w" else at
+        elif letter in ("w", "W"):
+            at = _named(script, at - 1, writes)
+        elif letter in ("a", "i", "c"):
+            at = _end(_TEXT_END, script, at)
+        elif letter not in ("{", "}"):
+            at = _start(_COMMAND_END, script, at)
+    return Effects(runs, tuple(writes))
 
 
 def _substitution(script: str, at: int) -> tuple[str, int]:
     """The flags after `s/a/b/` and where they end. A missing delimiter runs to the end: sed would refuse it."""
-    if at >= len(script):
-        return "", at
-    mark, parts = script[at], 0
-    at += 1
+    mark, parts, at = script[at : at + 1], 0, at + 1
     while at < len(script) and parts < 2:
         if script[at] == "\\":
             at += 1
         elif script[at] == mark:
             parts += 1
         at += 1
-    end = at
-    while end < len(script) and script[end] not in "\n;}w":
-        end += 1
-    return script[at:end].strip(), end if end >= len(script) or script[end] != "w" else len(script)
+    end = _start(_FLAGS_END, script, at)
+    return script[at:end], end
 
 
-def _text_end(script: str, at: int) -> int:
-    """a, i, c take text to the end of the line; a backslash carries it on."""
-    while at < len(script):
-        if script[at] == "\\":
-            at += 1
-        elif script[at] == "\n":
-            return at
-        at += 1
-    return at
+def _named(script: str, at: int, writes: list[str]) -> int:
+    """Notes the file name that stands from behind the `w` at `at` to the end of the line."""
+    end = _start(_LINE_END, script, at)
+    writes.append(script[at + 1 : end].strip())
+    return end
+
+
+def _end(pattern: re.Pattern[str], script: str, at: int) -> int:
+    found = pattern.match(script, at)
+    return found.end() if found else at
+
+
+def _start(pattern: re.Pattern[str], script: str, at: int) -> int:
+    found = pattern.search(script, at)
+    return found.start() if found else len(script)

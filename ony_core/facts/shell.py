@@ -17,7 +17,7 @@ _BACKTICKS = re.compile(r"(?<!\\)`([^`]*)`")
 MAX_NODES_DEEP = 100
 MAX_LOOP = 24
 LONG = 1 << 18  # characters of one variable
-SHORT, CHUNK = 2048, 65536  # bytes that need no watch while they are parsed, bytes handed over at a time
+SHORT, CHUNK = 2048, 256  # bytes that need no watch while they are parsed; bytes handed over at a time, and copied to ask a node its text
 _BLOCKS = frozenset(
     [
         "program",

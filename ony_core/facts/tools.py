@@ -34,7 +34,9 @@ def _shell(shell: Shell, tool: str, given: dict[str, Any]) -> None:
     folder = given.get("workdir", given.get("cwd"))
     if isinstance(folder, str):
         shell.cwd = paths.absolute(shell.cwd, folder)
-    if isinstance(command, str):
+    if isinstance(command, str) and "\0" in command:
+        shell.call.opaque("unparsed")  # no shell can be given one
+    elif isinstance(command, str):
         shell.source(command)
     elif isinstance(command, list) and all(isinstance(w, str) for w in command):
         commands.run(shell, [Word(w, quoted=True) for w in command], EMPTY)

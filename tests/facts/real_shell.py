@@ -34,7 +34,7 @@ class RealShell:
             (self.programs / name).symlink_to(found)
 
     def ran(self, line: str) -> list[list[str]] | None:
-        """The argv of every stub that was started, in order; None if the line took too long."""
+        """The argv of every stub that was started, in order; None if the line took too long, or too much."""
         shutil.rmtree(self.work, ignore_errors=True)
         self.work.mkdir()
         reader, writer = os.pipe()
@@ -55,7 +55,8 @@ class RealShell:
         finally:
             _end(process)
             os.close(reader)
-        return None if data is None else _records(data)
+        ended_by_limit = process.returncode in (-signal.SIGXCPU, -signal.SIGKILL)
+        return None if data is None or ended_by_limit else _records(data)
 
 
 def _until_closed(reader: int) -> bytes | None:

@@ -32,7 +32,13 @@ SOURCES = [path for path in FILES if path.startswith("/project/src/")]
 
 def project() -> DictPlace:
     """A web shop: a work branch, a protected default branch, sources under version control, nothing known of any cloud."""
-    contexts = {"project_root": "/project", "home": "/home/dev", "git_default_branch": "main", "git_branch": "topic", "git_remote": "origin"}
+    contexts = {
+        "project_root": "/project",
+        "home": "/home/dev",
+        "git_default_branch": "main",
+        "git_branch": "topic",
+        "git_remote": "origin",
+    }
     return DictPlace(FILES, "/project", contexts, [("branch", "topic")], tracked=SOURCES)
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from ony_core.facts import commands, paths
 from ony_core.facts.argv import read
+from ony_core.facts.sed import effects
 from ony_core.facts.words import EMPTY, HOLE, UNKNOWN, Flow, Word
 from ony_core.taxonomy.tables import Program, tables
 
@@ -33,8 +34,6 @@ _FILTERS = frozenset(
         "-lname",
     ]
 )
-_SED_RUN = re.compile(r"(?:^|[;{}\n]|\d|\$|/[IMg0-9]*)\s*e(?:\s+\S|\s*$)|s(\W).*?\1.*?\1[gIMp0-9]*e")
-_SED_WRITE = re.compile(r"(?:^|[;{}\n/]|\d|\$)\s*[wW]\s+(\S+)|s(\W)(?:.*?)\2(?:.*?)\2[gIMp0-9]*w\s+(\S+)")
 _AWK_RUN = re.compile(r"system\s*\(|\|\s*getline|\|\s*&?\s*[\"']?|/inet/")
 _AWK_WRITE = re.compile(r">>?\s*\"([^\"]+)\"")
 
@@ -120,12 +119,10 @@ def sed(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flo
     in_place = any(w.text.startswith(("-i", "--in-place")) or (re.match(r"-[nErsuz]+i", w.text)) for w in words if w.text[:1] == "-")
     if in_place and operands and operands[0].text == "" and operands[0].quoted:
         operands = operands[1:]
-    traits = {"runs_code"} if any(_SED_RUN.search(s.text) for s in scripts if "e" in s.text) and _really_runs(scripts) else set()
-    shell.call.add("command", program.name, args=len(operands), traits=traits)
-    for script in scripts:
-        for found in _SED_WRITE.finditer(script.text):
-            if (target := found[1] or found[3]) and len(script.text) < 400 and re.match(r"[\w./~-]+$", target):
-                commands.write_file(shell, Word(target), UNKNOWN)
+    does = [effects(script.text) for script in scripts]
+    shell.call.add("command", program.name, args=len(operands), traits={"runs_code"} if any(d.runs for d in does) else set())
+    for target in (name for d in does for name in d.writes):
+        commands.write_file(shell, Word(target, quoted=True), UNKNOWN)
     taints = stdin.taints
     for word in operands:
         before = commands.known_content(shell, word) if in_place else None
@@ -143,13 +140,6 @@ def substituted(scripts: list[Word], text: str) -> str | None:
             return None
         text = text.replace(found[2], found[3])
     return text
-
-
-def _really_runs(scripts: list[Word]) -> bool:
-    """The `e` command or flag of GNU sed, told apart from text that merely has an e in it: scripts are split as sed would."""
-    from ony_core.facts.sed import runs_commands
-
-    return any(runs_commands(s.text) for s in scripts)
 
 
 def awk(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:

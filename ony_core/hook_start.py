@@ -11,8 +11,8 @@ import sys
 try:
     from _frozen_importlib_external import SourceFileLoader
 
-    hook = {"__name__": "hook_code"}
-    exec(SourceFileLoader("hook_code", sys.argv[0][:-3] + "_code.py").get_code("hook_code"), hook)  # noqa: S102
+    hook = {"__name__": "hook_code"}  # type: dict
+    exec(SourceFileLoader("hook_code", sys.argv[0][:-3] + "_code.py").get_code("hook_code"), hook)  # type: ignore[arg-type] # noqa: S102
     hook["main"](sys.argv[1:])
 except BaseException as error:  # noqa: BLE001 whatever it is, the call does not run
     posix.write(2, b"ony: the hook cannot start (%s), so the call is blocked: run `ony install` again\n" % type(error).__name__.encode())

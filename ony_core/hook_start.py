@@ -8,12 +8,13 @@ MUST end with exit code 2, nothing on stdout and one line on stderr where the ho
 import posix
 import sys
 
+reason = "no code"
 try:
     from _frozen_importlib_external import SourceFileLoader
 
-    hook = {"__name__": "hook_code"}  # type: dict
-    exec(SourceFileLoader("hook_code", sys.argv[0][:-3] + "_code.py").get_code("hook_code"), hook)  # type: ignore[arg-type] # noqa: S102
-    hook["main"](sys.argv[1:])
+    # The hook ends the process itself; what comes back from it has failed.
+    exec(SourceFileLoader("__main__", sys.argv[0][:-3] + "_code.py").get_code("__main__"))  # type: ignore[arg-type] # noqa: S102
 except BaseException as error:  # noqa: BLE001 whatever it is, the call does not run
-    posix.write(2, b"ony: the hook cannot start (%s), so the call is blocked: run `ony install` again\n" % type(error).__name__.encode())
-    posix._exit(2)
+    reason = type(error).__name__
+posix.write(2, b"ony: the hook cannot start (%s), so the call is blocked: run `ony install` again\n" % reason.encode())
+posix._exit(2)

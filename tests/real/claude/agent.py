@@ -43,6 +43,8 @@ class Agent:
 
     def stub(self, name: str) -> Path:
         """Puts a program on the agent's PATH that does nothing but record that it ran, and with which arguments."""
+        # Where the agent falls back to a login shell, /etc/profile sets a PATH of its own: a real program would start instead.
+        (self.home / ".bash_profile").write_text(f'PATH="{self.stubs}:$PATH"\n')
         self.stubs.mkdir(parents=True, exist_ok=True)
         record = self.stubs / f"{name}.ran"
         program = self.stubs / name

@@ -121,7 +121,9 @@ CREATE TABLE ladder_step (                -- who is reached, how, and for how lo
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE overlay (                    -- an organisation's own rules; never lowers critical, ony.* or opaque
-  id TEXT PRIMARY KEY, org_id TEXT NOT NULL REFERENCES org(id), project TEXT NOT NULL DEFAULT '', rule TEXT NOT NULL, risk TEXT NOT NULL, created_at INTEGER NOT NULL
+  id TEXT PRIMARY KEY, org_id TEXT NOT NULL REFERENCES org(id), project TEXT NOT NULL DEFAULT '',
+  rule TEXT NOT NULL,                     -- JSON: {"match","recipe"}, as taxonomy/overlay.py reads it
+  risk TEXT NOT NULL, created_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE pass_count (                 -- harmless calls, counted by the hour and family, reported by connectors

@@ -16,14 +16,17 @@ from typing import Any
 
 from ony_core import canon, config
 from ony_core.clock import SystemClock
+from ony_core.commands.mode import code_from_owner
 from ony_core.errors import EXIT_OK, Malformed, OnyError, UsageError
+from ony_core.model import RISKS
 from ony_core.server import admin, app
 
 HELP = "set up and look after a server: organisation, phones, enrolment codes, devices"
 EXAMPLE = """ony admin init --data /var/lib/ony --org "Example" --email you@example.com
 ony admin phone --data /var/lib/ony --email you@example.com --number +15550100123 --verified
 ony admin enroll-code --data /var/lib/ony
-ony admin device revoke dev_0f3a… --data /var/lib/ony"""
+ony admin device revoke dev_0f3a… --data /var/lib/ony
+ony admin policy set --project shop --match "program acme verb deploy" --recipe sha256:… --risk medium"""
 
 TIMEOUT_S = 30
 
@@ -43,6 +46,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     _verb(verbs, "status", "what waits, and whether the server can write", _status)
     _listing(verbs, "device", "the phones that may decide", _devices)
     _listing(verbs, "connector", "the machines that ask", _connectors)
+    _policy(verbs.add_parser("policy", help="your own rules on top of the taxonomy", description="your own rules on top of the taxonomy"))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -63,6 +67,20 @@ def _listing(verbs: Any, word: str, text: str, act: Any) -> None:
     below = verbs.add_parser(word, help=text, description=text).add_subparsers(dest="what", required=True, metavar="list|revoke")
     _verb(below, "list", f"list {text}", act)
     _verb(below, "revoke", f"take one out of {text}, at once", _revoke).add_argument("id", help="as `list` shows it")
+
+
+def _policy(parser: argparse.ArgumentParser) -> None:
+    below = parser.add_subparsers(dest="what", required=True, metavar="list|set|remove")
+    _verb(below, "list", "list your own rules", _rules)
+    given = _verb(below, "set", "raise a command's risk, or teach one that no table knows; asks an approver's six-digit code", _set_rule)
+    given.add_argument("--match", required=True, help='the command: "program acme verb deploy", or "program acme" for every use of it')
+    given.add_argument("--risk", required=True, choices=RISKS)
+    given.add_argument("--project", default="", metavar="LABEL", help="the one project it is for; needed by whatever lowers a risk")
+    given.add_argument("--recipe", default="", metavar="sha256:…", help="the program's file, as `ony explain` prints it")
+    gone = _verb(below, "remove", "take a rule away; asks an approver's six-digit code", _remove_rule)
+    gone.add_argument("id", help="as `list` shows it")
+    for verb in (given, gone):
+        verb.add_argument("--email", default="", help="who confirms it (default: the only user)")
 
 
 # ---------------------------------------------------------------- the verbs
@@ -131,9 +149,33 @@ def _connectors(args: argparse.Namespace) -> None:
     _table(args, rows, names, "No machine is enrolled: `ony admin enroll-code` begins it.")
 
 
+def _rules(args: argparse.Namespace) -> None:
+    rows = ask(args.folder, "GET", "/admin/policy")["rules"]
+    _table(args, rows, ("id", "project", "match", "risk", "recipe"), "No rules of your own: the taxonomy decides alone.")
+
+
+def _set_rule(args: argparse.Namespace) -> None:
+    wish = {name: getattr(args, name) for name in ("email", "match", "project", "risk", "recipe")}
+    said = ask(args.folder, "POST", "/admin/policy", {**wish, "code": code_from_owner()})
+    if args.json:
+        return print(json.dumps(said))
+    where = f" in project {said['project']}" if said["project"] else ""
+    return print(f"{said['id']}: {said['match']} is {said['risk']}{where}, from the connectors' next exchange on.")
+
+
+def _remove_rule(args: argparse.Namespace) -> None:
+    _insist_on_id(args.id, "rule", "policy")
+    said = ask(args.folder, "POST", f"/admin/policy/{args.id}/remove", {"email": args.email, "code": code_from_owner()})
+    print(json.dumps(said) if args.json else f"Removed: {said['match']} ({said['risk']}).")
+
+
+def _insist_on_id(text: str, what: str, verb: str) -> None:
+    if not text.replace("_", "").isalnum() or not text.isascii():
+        raise UsageError(f"that is not the id of a {what}", f"`ony admin {verb} list` shows them")
+
+
 def _revoke(args: argparse.Namespace) -> None:
-    if not args.id.replace("_", "").isalnum() or not args.id.isascii():
-        raise UsageError(f"that is not the id of a {args.verb}", f"`ony admin {args.verb} list` shows them")
+    _insist_on_id(args.id, args.verb, args.verb)
     said = ask(args.folder, "POST", f"/admin/{args.verb}s/{args.id}/revoke", {})
     print(json.dumps(said) if args.json else f"Revoked: {said['revoked']}.")
 

@@ -14,8 +14,10 @@ from ony_core.clock import seconds_of
 from ony_core.connector import home
 from ony_core.connector.enrolled import Enrolled
 from ony_core.connector.statement import Verify, opened
-from ony_core.errors import Malformed, OnyError, Refused
+from ony_core.errors import Malformed, OnyError, Refused, UsageError
 from ony_core.model import MODES, Approver
+from ony_core.taxonomy import Lesson
+from ony_core.taxonomy.overlay import from_wire
 
 FILE = "bundle.json"
 MAX_AGE_S = 24 * 3600
@@ -44,6 +46,7 @@ class Bundle:
     decision_deadline_s: int
     asks: bool  # without a verdict the agent's own prompt may decide, within policy.may_ask
     modes: tuple[ModeStatement, ...]
+    lessons: tuple[Lesson, ...] = ()
 
     def fresh(self, wall: int) -> bool:
         return -MAX_AHEAD_S <= wall - self.issued_at <= MAX_AGE_S
@@ -60,7 +63,7 @@ def check(signed: Any, enrolled: Enrolled, verify: Verify, kept: Bundle | None) 
         raise Refused("bundle_wrong_connector", "the bundle is meant for another connector")
     try:
         bundle = _parsed(body)
-    except (Malformed, ValueError, TypeError, KeyError):
+    except (Malformed, UsageError, ValueError, TypeError, KeyError):
         raise Refused("bundle_malformed", "the bundle's fields are not what they must be") from None
     if kept and (bundle.version < kept.version or bundle.issued_at < kept.issued_at - MAX_AHEAD_S):
         raise Refused("bundle_rolled_back", "the server's bundle is older than one seen before")
@@ -100,7 +103,8 @@ def _parsed(body: dict[str, Any]) -> Bundle:
         raise Malformed("the decision deadline is not a number of seconds")
     issued_at = seconds_of(_str(body["issued_at"]))
     asks = policy["on_no_verdict"] == "ask"
-    return Bundle(body["version"], issued_at, states, min(deadline, DEADLINE_LIMIT_S), asks, tuple(mode_of(m) for m in modes))
+    lessons = tuple(from_wire(one) for one in body["overlay"])
+    return Bundle(body["version"], issued_at, states, min(deadline, DEADLINE_LIMIT_S), asks, tuple(mode_of(m) for m in modes), lessons)
 
 
 def _when(value: Any) -> int:

@@ -31,7 +31,7 @@ from ony_core.model import Approver, Assessment, Fact, ToolCall
 log = logging.getLogger("ony.connector")
 EVIDENCE_S = 5.0  # for all reading of one call; what is not read by then is unknown
 REVALIDATE_S = 3600  # a bundle older than this is fetched anew, so that its date moves on
-PlaceOf = Callable[[ToolCall, float, float, Callable[[], float]], DiskPlace]  # (call, session began, deadline, boot clock)
+PlaceOf = Callable[[ToolCall, float, float, Callable[[], float], tuple[taxonomy.Lesson, ...]], DiskPlace]  # began, deadline, boot clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,14 @@ class Weighed:
         return self.assessment.facts
 
 
-def on_disk(call: ToolCall, began: float, deadline: float, boot: Callable[[], float]) -> DiskPlace:
-    return DiskPlace(call.cwd, began, deadline, boot)
+def on_disk(
+    call: ToolCall, began: float, deadline: float, boot: Callable[[], float], lessons: tuple[taxonomy.Lesson, ...] = ()
+) -> DiskPlace:
+    names = [("taught", one.words) for one in lessons]
+    recipes: dict[str, frozenset[str]] = {}
+    for one in lessons:
+        recipes[one.program] = recipes.get(one.program, frozenset()) | {one.recipe}
+    return DiskPlace(call.cwd, began, deadline, boot, names, recipes=recipes)
 
 
 class Gate:
@@ -146,11 +152,12 @@ class Gate:
 
     def _look(self, call: ToolCall, session: str) -> tuple[Assessment, DiskPlace]:
         began = self._sessions.began(session, self.clock.wall())
-        place = self._place(call, began, self.clock.boot() + EVIDENCE_S, self.clock.boot)
+        lessons = taxonomy.of_project(self.bundle.lessons if self.bundle else (), owner.project_of(call.cwd, self._labels))
+        place = self._place(call, began, self.clock.boot() + EVIDENCE_S, self.clock.boot, lessons)
         facts = derive(call, place)
         if len(facts) > MAX_FACTS:
             raise Malformed("one call does too many things at once", "split it into several")
-        return taxonomy.assess(facts), place
+        return taxonomy.assess(facts, lessons), place
 
     def _bound(self, call: ToolCall, session: str, assessment: Assessment, place: DiskPlace) -> str:
         """The request digest: the call, what was read to understand it, what it would load, and the programs it would start."""

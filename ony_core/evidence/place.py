@@ -8,7 +8,7 @@ MUST: remember every file and place that an answer was built on, so that the dig
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -84,6 +84,7 @@ class DiskPlace:
     session_started: wall time in seconds, None if it is not known (then nothing counts as the session's own).
     deadline, boot: `boot()` seconds after which every answer is `Unknown.LATE`.
     names: what the owner listed as known, (kind, name). environment: the agent's, as far as the connector knows it.
+    recipes: program -> digests ("sha256:<hex>") of the files that the owner's own rules were given for.
     """
 
     def __init__(
@@ -94,8 +95,10 @@ class DiskPlace:
         boot: Callable[[], float],
         names: Iterable[tuple[str, str]] = (),
         environment: dict[str, str] | None = None,
+        recipes: Mapping[str, frozenset[str]] | None = None,
     ) -> None:
         self.cwd = cwd
+        self._recipes = recipes or {}
         self._started = session_started
         self._deadline = deadline
         self._boot = boot
@@ -187,10 +190,20 @@ class DiskPlace:
         """Binds the files that the call's command words stand for. Malformed: more words than can be bound."""
         if len(self._started_words) > MOST_PROGRAMS:
             raise Malformed(f"the call starts more than {MOST_PROGRAMS} programs, too many to bind", "split it into several")
+        for file in self._programs(self._started_words):
+            self.remember(file)
+
+    def recipe(self, word: str) -> frozenset[str]:
+        """The digests of every file that a command word could start here; none where one of them cannot be read."""
+        found = [os.path.realpath(file) for file in self._programs([(self.cwd, word)])]
+        for file in found:
+            self.remember(file)
+        return frozenset("sha256:" + self._files[file][3] for file in found) if self._files.keys() >= set(found) else frozenset()
+
+    def _programs(self, words: Iterable[tuple[str, str]]) -> Iterable[str]:
         project = self.context("project_root")
         path = self._environment.get("PATH") or os.environ.get("PATH") or programs.USUAL
-        for file in programs.files(self._started_words, path, project if isinstance(project, str) else self.cwd):
-            self.remember(file)
+        return programs.files(words, path, project if isinstance(project, str) else self.cwd)
 
     # ---- the disk
 
@@ -235,6 +248,8 @@ class DiskPlace:
             return "yes" if self._repository and self._repository.ignores(self._disk(kind[8:])) else None
         if kind.startswith("changed:"):
             return "session" if self._repository and self._repository.holds(self._disk(kind[8:])) is True else None
+        if kind.startswith("recipe:"):
+            return self._taught(kind.partition(":")[2])
         if kind.startswith("workspace:"):
             return self._workspace(kind.partition(":")[2])
         if kind in ("git_default_branch", "git_branch", "git_head", "git_remote"):
@@ -242,6 +257,11 @@ class DiskPlace:
         from ony_core.evidence.contexts import context
 
         return context(kind, self.cwd, self._environment, lambda path: self.read(path, LIMIT))
+
+    def _taught(self, word: str) -> str | None:
+        named = self._recipes.get(word.rpartition("/")[2], frozenset())
+        found = self.recipe(word) if named else frozenset()
+        return "kept" if found and found <= named else None
 
     def _workspace(self, folder: str) -> str | None:
         """The workspace a folder is set to, from a file that nothing has touched since before the session."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ony_core.facts import leash, paths
 from ony_core.facts.argv import Line, read
 from ony_core.facts.own import absent, brought, evidence, session_made
-from ony_core.facts.targets import targets_of
+from ony_core.facts.targets import targets_of, taught
 from ony_core.facts.words import EMPTY, HOLE, UNKNOWN, Flow, Made, Word
 from ony_core.model import UNLISTED, Fact, Target, at_least
 from ony_core.taxonomy.tables import Program, tables
@@ -88,7 +88,12 @@ def _program_folder() -> re.Pattern[str]:
 def unlisted(shell: "Shell", argv: list[Word]) -> Flow:
     """A program without a table. Asking a program for its version or help is the one use that needs none."""
     asks = len(argv) == 2 and argv[1].text in ("--version", "--help")
-    shell.call.add("command", UNLISTED, args=len(argv) - 1, traits=("help",) if asks else ())
+    told = taught(shell.call, argv[0].text.rpartition("/")[2], argv[1:])
+    kept = told and shell.call.place.context(f"recipe:{argv[0].text}") == "kept"
+    traits = {trait for trait, holds in (("help", asks), ("recipe_kept", kept)) if holds}
+    if told and any(not word.known for word in argv):
+        traits.add("unknown_word")
+    shell.call.add("command", UNLISTED, args=len(argv) - 1, targets=told, traits=traits)
     taints = frozenset(t for w in argv for t in w.taints)
     return Flow(None, taints | {"unlisted_output"})
 
@@ -116,6 +121,8 @@ def finish(
     line.traits |= traits
     taints = stdin.taints.union(*(w.taints for w in line.operands), *(v.taints for _, v in line.values))
     targets = targets_of(shell.call, line) + seen
+    if UNLISTED in line.verb:
+        targets += taught(shell.call, program.name, [*(Word(w) for w in line.verb if w != UNLISTED), *line.operands])
     shell.call.add("command", program.name, line.verb, line.flags, len(line.operands), targets, line.traits | _carried(taints))
     if "help" in line.traits:
         return Flow(None)

@@ -43,7 +43,8 @@ class Place(Protocol):
     def context(self, kind: str) -> str | Unknown:
         """A place the call would act on: "project_root", "home", "git_default_branch", "git_branch", "kube_context", "workspace", …
 
-        "ignored:PATH", "changed:PATH", "workspace:FOLDER" ask about one path.
+        "ignored:PATH", "changed:PATH", "workspace:FOLDER" ask about one path; "recipe:WORD" answers "kept" where every file that the
+        command word could start is one the owner has named by its digest.
         """
         ...
 

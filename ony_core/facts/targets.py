@@ -33,6 +33,17 @@ def target(call: "Call", kind: str, name: str) -> Target:
     return Target(kind, name if fits and not looks_secret(name) and call.place.known(kind, name) else UNLISTED)
 
 
+def taught(call: "Call", program: str, words: list[Word]) -> tuple[Target, ...]:
+    """What an organisation's own rules say of a program: the most of its leading words that they name. A flag ends the leading words."""
+    leading = [program]
+    for word in words[:2]:
+        if not word.known or word.glob or word.text.startswith("-"):
+            break
+        leading.append(word.text)
+    names = (" ".join(leading[:many]) for many in range(len(leading), 0, -1))
+    return next(((found,) for found in (target(call, "taught", name) for name in names) if found.name != UNLISTED), ())
+
+
 def _at(line: "Line", place: str) -> Word | None:
     if place.startswith("-"):
         return line.value(place)

@@ -79,7 +79,7 @@ class Admin:
         return await self._store.write(lambda tx: self._add_phone(tx, wish["email"], wish["number"]))
 
     def _add_phone(self, tx: Tx, email: str, number: str) -> Response:
-        found = _user(tx, email)
+        found = the_user(tx, email)
         if found is None:
             return problem(404, "unknown_user", "no user has this email", "`ony admin init` made the first one")
         org, user = found
@@ -169,14 +169,14 @@ def _orgs(tx: Tx) -> list[Org]:
     return [tx.org(org_id) for org_id in tx.org_ids()]
 
 
-def _user(tx: Tx, email: str) -> tuple[Org, rows.User] | None:
+def the_user(tx: Tx, email: str) -> tuple[Org, rows.User] | None:
     """The one user with this email; with no email, the one user there is."""
     found = [(org, user) for org in _orgs(tx) for user in org.users() if email in ("", user.email)]
     return found[0] if len(found) == 1 else None
 
 
 def _add_code(tx: Tx, email: str, code: str, expires: int) -> bool:
-    found = _user(tx, email)
+    found = the_user(tx, email)
     if found is None:
         return False
     org, user = found

@@ -25,6 +25,7 @@ from ony_core.server.connectors import Connectors
 from ony_core.server.desk import Desk
 from ony_core.server.http import Limits, Listener
 from ony_core.server.keyring import Keyring
+from ony_core.server.policies import Policies
 from ony_core.server.routes import LOCAL, PUBLIC, Probes, Router
 from ony_core.server.telephone import Telephone
 from ony_core.store import Store, Tx
@@ -85,6 +86,7 @@ class App:
             "connectors": Connectors(store, keyring, desk, self._config, self._clock),
             "telephone": telephone,
             "admin": Admin(store, keyring, self._config, self._clock),
+            "policies": Policies(store, keyring, self._clock),
         })  # fmt: skip
 
     def _telephone(self, store: Store, desk: Desk, keyring: Keyring) -> Telephone | None:

@@ -20,6 +20,7 @@ from ony_core.server.keyring import Keyring
 from ony_core.server.message import Request, Response, answer, problem
 from ony_core.store import Store, Tx, rows
 from ony_core.store.org import Org
+from ony_core.taxonomy import overlay
 
 WAIT_S = 25
 MAX_EVENTS = 200
@@ -112,7 +113,8 @@ class Connectors:
             "issued_at": rfc3339(self._clock.wall()),
             "approvers": [{"device_id": d.id, "label": d.label, "state": d.state} for d in org.devices(connector.user_id)],
             "policy": {name: getattr(self._policy, name) for name in _POLICY},
-            "modes": [modes.wire(mode) for mode in org.modes(connector.id)], "overlay": [],
+            "modes": [modes.wire(mode) for mode in org.modes(connector.id)],
+            "overlay": [overlay.to_wire(overlay.from_row(row)) for row in org.overlay()],
             "server_keys": ["ed25519:" + self._keyring.verdict_public.hex()],
         }  # fmt: skip
 

@@ -22,6 +22,7 @@ from ony_core.server import codes, modes
 from ony_core.server.keyring import Keyring
 from ony_core.store import Store, Tx, rows
 from ony_core.store.org import Org
+from ony_core.taxonomy import overlay
 
 SWEEP_S = 0.25
 PAUSE_S = 3600
@@ -91,7 +92,8 @@ class Desk:
         return True, self._stopped(org, row)
 
     def _new(self, org: Org, connector: rows.Connector, request: handoff.Request) -> rows.Handoff:
-        assessed, now = taxonomy.assess(request.facts), self._clock.wall()
+        lessons = taxonomy.of_project(tuple(overlay.from_row(row) for row in org.overlay()), request.project)
+        assessed, now = taxonomy.assess(request.facts, lessons), self._clock.wall()
         head = request.head
         return rows.Handoff(
             id=request.request_id, org_id=org.id, connector_id=connector.id, session=request.session, agent=request.agent,

@@ -54,6 +54,9 @@ TABLE = (
     Route("POST", "/admin/devices/{id}/revoke", "admin.revoke_device", "owner-local"),
     Route("GET", "/admin/connectors", "admin.connectors", "owner-local"),
     Route("POST", "/admin/connectors/{id}/revoke", "admin.revoke_connector", "owner-local"),
+    Route("GET", "/admin/policy", "policies.listed", "owner-local"),
+    Route("POST", "/admin/policy", "policies.set", "owner-local"),
+    Route("POST", "/admin/policy/{id}/remove", "policies.remove", "owner-local"),
     Route("GET", "/admin/status", "admin.status", "owner-local"),
 )
 PUBLIC: tuple[Who, ...] = ("anyone", "connector", "provider")

@@ -227,6 +227,21 @@ class Org:
         ).fetchone()
         return int(found[0]) if found else 0
 
+    # ---------------------------------------------------------------- the organisation's own rules
+
+    def overlay(self) -> list[rows.Overlay]:
+        found = self._db.execute("SELECT id, project, rule, risk FROM overlay WHERE org_id = ? ORDER BY created_at, id", (self.id,))
+        return [rows.Overlay(*row) for row in found]
+
+    def add_overlay(self, one: rows.Overlay) -> None:
+        self._db.execute(
+            "INSERT INTO overlay (id, org_id, project, rule, risk, created_at) VALUES (?, ?, ?, ?, ?, ?)",
+            (one.id, self.id, one.project, one.rule, one.risk, self._clock.wall()),
+        )
+
+    def drop_overlay(self, identity: str) -> bool:
+        return self._db.execute("DELETE FROM overlay WHERE org_id = ? AND id = ?", (self.id, identity)).rowcount == 1
+
     def count_passes(self, connector_id: str, session: str, hour: int, family: str, passes: int) -> None:
         _mine(self.connector(connector_id))
         self._db.execute(

@@ -155,6 +155,16 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Overlay:
+    """One of the organisation's own rules. rule: JSON, read by taxonomy/overlay.py."""
+
+    id: str
+    project: str
+    rule: str
+    risk: str
+
+
+@dataclass(frozen=True, slots=True)
 class Mode:
     connector_id: str
     session: str

@@ -1,5 +1,5 @@
-"""What facts mean: tables (TOML, one file per family) and the pure engine that reads them."""
+"""What facts mean: tables (TOML, one file per family), the pure engine that reads them, and an organisation's own rules on top."""
 
-from ony_core.taxonomy.engine import assess
+from ony_core.taxonomy.overlay import Lesson, assess, of_project
 
-__all__ = ["assess"]
+__all__ = ["Lesson", "assess", "of_project"]

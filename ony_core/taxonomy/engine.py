@@ -13,6 +13,7 @@ from ony_core.taxonomy.tables import Rule, Tables, tables
 
 NOTHING = Action("read", "none", "Does nothing", "engine:nothing", "no part of the call runs anything")
 ODD = Action("unknown", "critical", "Something this taxonomy has no words for", "engine:odd", "what no table knows may do anything")
+UNKNOWN_USE = "engine:unknown_use"
 MAX_FACTS = 512
 
 
@@ -20,11 +21,12 @@ def assess(facts: tuple[Fact, ...]) -> Assessment:
     """Every action of a call. Never raises: what cannot be understood is one critical action."""
     if not isinstance(facts, tuple | list) or len(facts) > MAX_FACTS:
         return Assessment((), (ODD,))
-    actions = tuple(dict.fromkeys(_meaning(fact) for fact in facts))
+    actions = tuple(dict.fromkeys(meaning(fact) for fact in facts))
     return Assessment(tuple(facts), actions or (NOTHING,))
 
 
-def _meaning(fact: Any) -> Action:
+def meaning(fact: Any) -> Action:
+    """The action of one fact, by the tables alone."""
     if not _well_formed(fact):
         return ODD
     return _judge(fact)
@@ -39,7 +41,7 @@ def _judge(fact: Fact) -> Action:
     fitting = [rule for rule in rules if matches(rule, fact)]
     program = known.programs.get(fact.program)
     rule = _last(fitting, fact) if program is not None and program.verbs == "last" else _first(fitting, fact)
-    return _action(rule, fact, known) if rule is not None else _unknown(fact)
+    return _action(rule, fact) if rule is not None else _unknown(fact)
 
 
 def _first(fitting: list[Rule], fact: Fact) -> Rule | None:
@@ -109,13 +111,19 @@ def _sound(target: Target, known: Tables) -> bool:
     return pattern is not None and (target.name == UNLISTED or pattern.fullmatch(target.name) is not None)
 
 
-def _action(rule: Rule, fact: Fact, known: Tables) -> Action:
-    risk, title = rule.risk, _title(rule.title, fact)
-    for step in known.words.get("raise", []):
+def _action(rule: Rule, fact: Fact) -> Action:
+    risk, said = raised(rule.risk, fact)
+    return Action(rule.key, risk, _title(rule.title, fact) + said, f"{rule.family}:{rule.key}", rule.why)
+
+
+def raised(risk: str, fact: Fact) -> tuple[str, str]:
+    """The risk after the steps that the fact's surroundings add, and what they add to the title."""
+    said = ""
+    for step in tables().words.get("raise", []):
         if step["trait"] in fact.traits and level(risk) >= level(step["from"]):
             risk = RISKS[min(level(risk) + 1, len(RISKS) - 1)]
-            title += step["says"]
-    return Action(rule.key, risk, title, f"{rule.family}:{rule.key}", rule.why)
+            said += step["says"]
+    return risk, said
 
 
 def _title(template: str, fact: Fact) -> str:
@@ -140,5 +148,5 @@ class _Names(dict[str, str]):
 def _unknown(fact: Fact) -> Action:
     if fact.kind == "command" and fact.program not in ("", UNLISTED):
         title = f"A use of {fact.program} that no rule knows"
-        return Action("unknown", "critical", title, "engine:unknown_use", "an unknown verb of a known program may do anything")
+        return Action("unknown", "critical", title, UNKNOWN_USE, "an unknown verb of a known program may do anything")
     return Action("unknown", "critical", "A program or tool that no table knows", "engine:unknown", "an unknown program may do anything")

@@ -41,6 +41,8 @@ FOREIGN = {
     "pause": lambda org, theirs: org.pause(theirs.connector_id, theirs.session, NOON, "mine"),
     "pause, a new session": lambda org, theirs: org.pause(theirs.connector_id, an_id("sess", 77), NOON + 999, "mine"),
     "paused_until": lambda org, theirs: org.paused_until(theirs.connector_id, theirs.session),
+    "add_overlay": lambda org, theirs: org.add_overlay(rows.Overlay(theirs.rule_id, "", "{}", "high")),
+    "drop_overlay": lambda org, theirs: org.drop_overlay(theirs.rule_id),
     "count_passes": lambda org, theirs: org.count_passes(theirs.connector_id, theirs.session, 1, "git", 5),
     "keep_head": lambda org, theirs: org.keep_head(theirs.connector_id, 9, b"9" * 32),
     "handoff": lambda org, theirs: org.handoff(theirs.request_id),
@@ -56,7 +58,7 @@ FOREIGN = {
     "change_call": lambda org, theirs: org.change_call(theirs.nonce_digest, sid="CA-mine"),
 }  # fmt: skip
 # What takes no id of anybody, or works on the log, which is bound to the organisation by its own key (tests/audit).
-OWN = {"require_log", "row", "users", "connectors", "bump_policy", "audit", "proof", "consistency"}
+OWN = {"require_log", "row", "overlay", "users", "connectors", "bump_policy", "audit", "proof", "consistency"}
 
 
 @pytest.fixture

@@ -53,7 +53,7 @@ def add_org(store: Store, folder: Path, n: int) -> SimpleNamespace:
     mine = SimpleNamespace(
         org_id=an_id("org", n), user_id=an_id("usr", n), device_id=an_id("dev", n), connector_id=an_id("con", n),
         request_id=an_id("req", n), session=an_id("sess", n), email=f"owner{n}@example.com",
-        token_digest=bytes([n]) * 32, code_digest=bytes([n + 100]) * 32, nonce_digest=bytes([n + 50]) * 32,
+        token_digest=bytes([n]) * 32, code_digest=bytes([n + 100]) * 32, rule_id=an_id("pol", n), nonce_digest=bytes([n + 50]) * 32,
     )  # fmt: skip
     auditkey.create_key(folder / "audit.key", mine.org_id)
     store.write_now(lambda tx: _fill(tx.add_org(mine.org_id, f"Org {n}"), mine))
@@ -90,4 +90,5 @@ def _fill(org, mine) -> None:
     org.set_mode(rows.Mode(mine.connector_id, mine.session, "away", NOON + 3600, 0))
     org.pause(mine.connector_id, mine.session, NOON + 3600, "key")
     org.add_handoff(a_handoff(mine))
+    org.add_overlay(rows.Overlay(mine.rule_id, "", "{}", "high"))
     org.add_call(mine.nonce_digest, mine.request_id, mine.device_id, "signalwire")

@@ -4,6 +4,7 @@ MUST: a program or verb that no table knows becomes a fact with the word "unlist
 """
 
 import re
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -25,12 +26,14 @@ _VERSION = re.compile(r"-?\d[\d.]*[a-z]?$")
 
 def run(shell: "Shell", argv: list[Word], stdin: Flow) -> Flow:
     """Runs a command: a function of the script, a program with a table, a script, or something unlisted."""
-    from ony_core.facts import handlers, scripts
+    from ony_core.facts import handlers, named, scripts
 
     while argv and argv[0].text == "" and not argv[0].quoted:
         argv = argv[1:]
     if not argv:
         return EMPTY
+    if any(word.others for word in argv):
+        return named.each_way(shell, argv, stdin)
     first = argv[0]
     if not shell.call.spend():
         shell.call.opaque("too_deep")
@@ -46,7 +49,10 @@ def run(shell: "Shell", argv: list[Word], stdin: Flow) -> Flow:
             if word.flow is not None and "into_command" in word.taints:
                 _into_command(shell, word, Flow(None, stdin.taints))
         if first.text in shell.functions:
-            return _function(shell, first.text, argv[1:], stdin)
+            return named.function(shell, argv, stdin)
+        if first.text in shell.aliases and not first.quoted:
+            return named.alias(shell, argv, stdin)
+        named.left(shell, first.text)
         shell.call.place.starts(first.text, shell.cwd)
         program = program_named(first.text)
         leash.look(shell, program, argv)
@@ -96,15 +102,6 @@ def unlisted(shell: "Shell", argv: list[Word]) -> Flow:
     shell.call.add("command", UNLISTED, args=len(argv) - 1, targets=told, traits=traits)
     taints = frozenset(t for w in argv for t in w.taints)
     return Flow(None, taints | {"unlisted_output"})
-
-
-def _function(shell: "Shell", name: str, arguments: list[Word], stdin: Flow) -> Flow:
-    before, body = shell.arguments, shell.functions[name]
-    shell.arguments = arguments
-    try:
-        return shell.statement(body, stdin)
-    finally:
-        shell.arguments = before
 
 
 def plain(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
@@ -345,6 +342,10 @@ def _file_words() -> frozenset[str]:
 
 def redirect(shell: "Shell", word: Word, flow: Flow, append: bool) -> None:
     """`> word`: the command's output becomes a file, a socket, or another command's input."""
+    for text in word.others:
+        redirect(shell, replace(word, text=text, others=()), flow, append)
+    if word.others:
+        return
     if word.text.startswith(("/dev/tcp/", "/dev/udp/")):
         shell.call.add("network", verb=("socket",), traits=_carried(flow.taints) | {"sends"})
         return

@@ -4,8 +4,10 @@ Follows POSIX.1-2024 XCU 2.6 and the bash manual, "Shell Expansions". What only 
 """
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from ony_core.facts import arrays, parameters
 from ony_core.facts.words import HOLE, NONE, Word, hole
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ def words_of(shell: "Shell", node: Any) -> list[Word]:
     kind = node.type
     if kind == "word":
         return _braces(_bare(text_of(node)))
+    if kind in ("string", "expansion") and (found := parameters.EVERY.fullmatch(text_of(node))):
+        return arrays.every(shell, found[1], quoted=kind == "string")
     if kind in ("simple_expansion", "expansion"):
         return _split(_by_ifs(shell, _value(shell, node)))
     if kind == "command_substitution":
@@ -90,8 +94,7 @@ def _string(shell: "Shell", node: Any) -> Word:
         at = child.end_byte
     end = len(source) - (0 if node.type == "heredoc_body" else 1)
     pieces.append(Word(source[at - base : end].decode("utf-8", "replace"), quoted=True))
-    made = _joined(pieces)
-    return Word(made.text, False, True, made.taints, made.flow)
+    return replace(_joined(pieces), glob=False, quoted=True)
 
 
 def _concatenation(shell: "Shell", node: Any) -> list[Word]:
@@ -115,7 +118,19 @@ def _concatenation(shell: "Shell", node: Any) -> list[Word]:
 def _joined(pieces: list[Word], between: str = "") -> Word:
     taints = NONE.union(*(p.taints for p in pieces)) if pieces else NONE
     flow = next((p.flow for p in pieces if p.flow), None)
-    return Word(between.join(p.text for p in pieces), any(p.glob for p in pieces), any(p.quoted for p in pieces), taints, flow)
+    return Word(
+        between.join(p.text for p in pieces), any(p.glob for p in pieces), any(p.quoted for p in pieces), taints, flow, _ways(pieces, between)
+    )
+
+
+def _ways(pieces: list[Word], between: str) -> tuple[str, ...]:
+    """Every text the pieces may be together, where one of them may be several."""
+    open_ones = [at for at, piece in enumerate(pieces) if piece.others]
+    if len(open_ones) != 1:
+        return ()
+    at = open_ones[0]
+    texts = [piece.text for piece in pieces]
+    return tuple(between.join([*texts[:at], text, *texts[at + 1 :]]) for text in pieces[at].others)
 
 
 def _bare(raw: str) -> Word:
@@ -171,6 +186,8 @@ def _value(shell: "Shell", node: Any) -> Word:
     """`$name`, `${name}`, `${name:-word}` …"""
     if node.type == "simple_expansion":
         return shell.variable(text_of(node)[1:])
+    if (worked := parameters.value(shell, text_of(node))) is not None:
+        return worked
     parts = [text_of(c) for c in node.children]
     named = node.named_children
     for child in named:

@@ -5,17 +5,20 @@ MUST: end in an opaque fact wherever the walk cannot go on: unparsed text, unkno
 """
 
 import re
+from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from ony_core.facts import commands
+from ony_core.facts import arrays, branches, commands
 from ony_core.facts.call import Call
 from ony_core.facts.expand import text_of, word_of, words_of
+from ony_core.facts.state import State
 from ony_core.facts.words import EMPTY, HOLE, UNKNOWN, Flow, Made, Word, hole
 
 _BACKTICKS = re.compile(r"(?<!\\)`([^`]*)`")
 MAX_NODES_DEEP = 100
-MAX_LOOP = 24
+MAX_NAMES = 512
 LONG = 1 << 18  # characters of one variable
 SHORT, CHUNK = 2048, 256  # bytes that need no watch while they are parsed; bytes handed over at a time, and copied to ask a node its text
 _BLOCKS = frozenset(
@@ -26,17 +29,13 @@ _BLOCKS = frozenset(
         "else_clause",
         "elif_clause",
         "subshell",
-        "if_statement",
-        "while_statement",
         "negated_command",
         "case_item",
-        "c_style_for_statement",
     ]
 )
 _SCANNED = frozenset(
     [
         "test_command",
-        "unset_command",
         "arithmetic_expansion",
         "binary_expression",
         "unary_expression",
@@ -68,6 +67,13 @@ _SCANNED = frozenset(
         "heredoc_end",
     ]
 )
+_WAYS: dict[str, Callable[["Shell", Any, Flow], Flow]] = {
+    "if_statement": branches.condition,
+    "case_statement": branches.case,
+    "for_statement": branches.counted,
+    "while_statement": branches.loop,
+    "c_style_for_statement": branches.loop,
+}
 _OPERATORS = re.compile(rb"(?:[<>|&][ \t\n]*){200}")  # no shell program; the parser takes the square of its length to say so
 _TOLD = {"HOME": "~", "TMPDIR": "/tmp", "IFS": " \t\n", "?": "0", "SHELL": "bash", "UID": "1000", "EUID": "1000"}  # noqa: S108  a name in the call that is judged
 
@@ -87,7 +93,11 @@ class Shell:
         self.call = call
         self.cwd = cwd
         self.variables: dict[str, Word] = {}
-        self.functions: dict[str, Any] = {}
+        self.arrays: dict[str, tuple[Word, ...]] = {}
+        self.functions: dict[str, tuple[Any, ...]] = {}
+        self.aliases: dict[str, Word] = {}
+        self.escapes: list[State] = []  # where `break`, `continue` and `return` left the loop or function that is being walked
+        self.locals: dict[str, Word | None] | None = None  # in a function: what its own names stood for outside
         self.descriptors: dict[str, Word] = {}
         self.arguments = arguments
         self.deep = 0
@@ -97,6 +107,7 @@ class Shell:
         """A nested shell that starts with what this one exports; taking all of it is the careful reading."""
         made = Shell(self.call, self.cwd, self.arguments)
         made.variables = dict(self.variables)
+        made.arrays, made.aliases = dict(self.arrays), dict(self.aliases)
         made.functions = dict(self.functions)
         made.descriptors = dict(self.descriptors)
         made.deep = self.deep
@@ -147,19 +158,19 @@ class Shell:
         if kind in _BLOCKS:
             return self._block(node, stdin)
         if kind == "list":
-            return self._list(node, stdin)
+            return branches.sequence(self, node, stdin)
         if kind == "pipeline":
-            return self._pipeline(node, stdin)
+            return branches.pipeline(self, node, stdin)
         if kind == "redirected_statement":
             return self._redirected(node, stdin)
-        if kind == "for_statement":
-            return self._for(node, stdin)
-        if kind == "case_statement":
-            return self._case(node, stdin)
+        if kind in _WAYS:
+            return _WAYS[kind](self, node, stdin)
         if kind in ("variable_assignment", "variable_assignments", "declaration_command"):
             return self._declare(node)
         if kind == "function_definition":
-            self.functions[text_of(node.child_by_field_name("name"))] = node.child_by_field_name("body")
+            self.functions[text_of(node.child_by_field_name("name"))] = (node.child_by_field_name("body"),)
+        elif kind == "unset_command":
+            self._unset(node)
         elif kind in _SCANNED or kind == "comment":
             self.scan(node)
         elif kind == "ERROR":
@@ -169,55 +180,13 @@ class Shell:
             self.call.opaque("unparsed")
         return EMPTY
 
-    def _list(self, node: Any, stdin: Flow) -> Flow:
-        """`a && b || c`: what the right side assigns may or may not hold afterwards."""
-        left, right = node.named_children[0], node.named_children[1:]
-        out = self.statement(left, stdin)
-        before = dict(self.variables)
-        for child in right:
-            out = out.then(self.statement(child, stdin))
-        for name, value in before.items():
-            if self.variables.get(name, value).text != value.text:
-                self.variables[name] = hole()
-        return out
-
     def _block(self, node: Any, stdin: Flow) -> Flow:
         shell = self.child() if node.type == "subshell" else self
-        out = EMPTY
-        for child in node.children:
+        out, children = EMPTY, node.children
+        for at, child in enumerate(children):
             if child.is_named:
-                out = out.then(shell.statement(child, stdin))
-        return out
-
-    def _pipeline(self, node: Any, stdin: Flow) -> Flow:
-        flow = stdin
-        for child in node.named_children:
-            flow = self.statement(child, flow)
-        return flow
-
-    def _for(self, node: Any, stdin: Flow) -> Flow:
-        name = text_of(node.child_by_field_name("variable"))
-        values = [w for child in node.children_by_field_name("value") for w in words_of(self, child)]
-        if not values or len(values) > MAX_LOOP:
-            values = [hole(*(t for w in values for t in w.taints))]
-        out = EMPTY
-        for value in values:
-            self.variables[name] = Word(value.text, value.glob, True, value.taints)
-            out = out.then(self.statement(node.child_by_field_name("body"), stdin))
-        return out
-
-    def _case(self, node: Any, stdin: Flow) -> Flow:
-        out = EMPTY
-        for item in node.named_children:
-            if item.type != "case_item":
-                self.scan(item)
-                continue
-            patterns = {child.id for child in item.children_by_field_name("value")}
-            for child in item.named_children:
-                if child.id in patterns:
-                    self.scan(child)
-                else:
-                    out = out.then(self.statement(child, stdin))
+                apart = at + 1 < len(children) and children[at + 1].type == "&"
+                out = out.then((shell.child() if apart else shell).statement(child, stdin))
         return out
 
     def _declare(self, node: Any) -> Flow:
@@ -225,43 +194,59 @@ class Shell:
             self._assign(node, exported=False)
             return EMPTY
         word = node.children[0].type if node.type == "declaration_command" else ""
+        first = {child.id: self._value(child) for child in node.named_children if word and child.type == "variable_assignment"}
         for child in node.named_children:
             if child.type == "variable_assignment":
-                before = self.variables.get(text_of(child.child_by_field_name("name")))
-                name, value = self._assign(child, exported=word == "export")
-                if before is not None and before.text != value.text and word != "export":
-                    self.hold(name)
-                elif word == "readonly":
+                self._own(text_of(child.child_by_field_name("name")), word)
+                name, _ = self._assign(child, word == "export", first.get(child.id))  # a declaration's values are worked out before it
+                if word == "readonly":
                     self.fixed.add(name)
             elif child.type == "variable_name":
-                continue
+                self._own(text_of(child), word)
             elif text_of(child).startswith("-") and "n" in text_of(child) and word in ("declare", "local", "typeset"):
                 self.call.opaque("indirection")
             else:
                 self._declared_word(child, word)
         return EMPTY
 
-    def hold(self, name: str) -> None:
-        """After a declaration whose reach is not followed (local, readonly), the value may be either."""
-        if name in self.variables:
-            self.variables[name] = hole()
+    def _own(self, name: str, word: str) -> None:
+        """A function's own name: what it stood for outside comes back when the function ends."""
+        if self.locals is not None and word in ("local", "declare", "typeset"):
+            self.locals.setdefault(name, self.variables.get(name))
+
+    def _unset(self, node: Any) -> None:
+        """Names that stand for nothing from here on; for a function, the program of its name comes back."""
+        self.scan(node)
+        for word in (w for child in node.named_children for w in words_of(self, child)):
+            self.arrays.pop(word.text, None)
+            if word.text in self.functions:
+                self.functions[word.text] = tuple(dict.fromkeys((None, *self.functions[word.text])))
+            if word.text in self.variables and word.text not in self.fixed:
+                self.variables[word.text] = Word("")
 
     def _declared_word(self, child: Any, word: str) -> None:
         for found in words_of(self, child):
             name, equals, value = found.text.partition("=")
+            self._own(name, word)
             if equals:
                 self.set(name, found.part(value), word == "export")
 
-    def _assign(self, node: Any, exported: bool) -> tuple[str, Word]:
-        name, value = node.child_by_field_name("name"), node.child_by_field_name("value")
+    def _value(self, node: Any) -> Word:
+        value = node.child_by_field_name("value")
+        return word_of(self, value) if value is not None else Word("", quoted=True)
+
+    def _assign(self, node: Any, exported: bool, word: Word | None = None) -> tuple[str, Word]:
+        name = node.child_by_field_name("name")
         if name.type == "subscript":
             self.scan(name)
         plain = text_of(name).partition("[")[0]
-        word = word_of(self, value) if value is not None else Word("", quoted=True)
-        if any(text_of(c) == "+=" for c in node.children):
+        more = any(c.type == "+=" for c in node.children)
+        arrays.assigned(self, plain, node, more)
+        word = self._value(node) if word is None else word
+        if more:
             before = self.variables.get(plain, Word(""))
             word = Word(before.text + word.text, word.glob, word.quoted, before.taints | word.taints)
-        self.set(plain, Word(word.text, word.glob, False, word.taints), exported)
+        self.set(plain, replace(word, quoted=False, flow=None), exported)
         return plain, word
 
     def set(self, name: str, value: Word, exported: bool = False) -> None:
@@ -269,6 +254,9 @@ class Shell:
         if len(value.text) > LONG:  # `x=$x$x` over and over would fill the memory
             self.call.opaque("too_deep")
             value = hole(*value.taints)
+        if len(self.variables) > MAX_NAMES:
+            self.call.opaque("too_deep")
+            return
         self.variables[name] = hole() if name in self.fixed else value
         commands.environment(self, name, value, exported)
 
@@ -358,7 +346,7 @@ class Shell:
             flow = EMPTY if main else flow
         for tail in tails:
             flow = (
-                self._pipeline(tail, flow)
+                branches.pipeline(self, tail, flow)
                 if tail.type == "pipeline" and tail.children[0].type in ("|", "|&")
                 else self.statement(tail, stdin)
             )

@@ -33,13 +33,17 @@ UNKNOWN = Flow(None)
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One word of a command. glob: holds an unquoted pattern. flow: the stream behind a process substitution."""
+    """One word of a command. glob: holds an unquoted pattern. flow: the stream behind a process substitution.
+
+    others: where the text is a hole, every text it may be, if they are known: ways that parted have met again.
+    """
 
     text: str
     glob: bool = False
     quoted: bool = False
     taints: frozenset[str] = NONE
     flow: Flow | None = None
+    others: tuple[str, ...] = ()
 
     @property
     def known(self) -> bool:

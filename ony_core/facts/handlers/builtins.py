@@ -68,10 +68,11 @@ def execute(shell: "Shell", program: Program, words: list[Word], stdin: Flow) ->
 
 
 def alias(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
-    """An alias is understood where it is made: its words could run from here on."""
+    """An alias is understood where it is made, by itself, and again where its name is a command."""
     for word in words:
-        _name, equals, value = word.text.partition("=")
+        name, equals, value = word.text.partition("=")
         if equals:
+            shell.aliases[name] = word.part(value)
             shell.child().source(value.replace(HOLE, "${_}"))
     shell.call.add("command", program.name, args=len(words))
     return EMPTY

@@ -1,0 +1,154 @@
+"""The ways through a shell program: conditions, loops, pipes. Every way is walked from where it begins, and all of them meet behind it.
+
+MUST: take no condition for true or false, and no loop for one that runs, or runs once only.
+"""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ony_core.facts.expand import text_of, words_of
+from ony_core.facts.state import State, keep, meet, put
+from ony_core.facts.words import EMPTY, Flow, hole
+
+if TYPE_CHECKING:
+    from ony_core.facts.shell import Shell
+
+MAX_LOOP = 24
+_WORKS = frozenset({"cd", "mkdir", "true", ":", "echo", "printf", "export", "pwd", "pushd"})  # taken to succeed, as `cd` itself is
+
+
+def sequence(shell: "Shell", node: Any, stdin: Flow) -> Flow:
+    """`a && b || c`: what the right side changes may or may not hold afterwards."""
+    left, right = node.named_children[0], node.named_children[1:]
+    out = shell.statement(left, stdin)
+    before = keep(shell)
+    for child in right:
+        out = out.then(shell.statement(child, stdin))
+    if not (_works(left) and any(child.type == "&&" for child in node.children)):
+        meet(shell, [before, keep(shell)])
+    return out
+
+
+def _works(node: Any) -> bool:
+    if node.type == "variable_assignment":
+        return True
+    if node.type == "list":
+        return all(child.type != "||" for child in node.children) and all(_works(child) for child in node.named_children)
+    return node.type == "command" and text_of(node.named_children[0]) in _WORKS if node.named_children else False
+
+
+def pipeline(shell: "Shell", node: Any, stdin: Flow) -> Flow:
+    """Each part is a process of its own; only some shells run the last one themselves."""
+    flow, before = stdin, keep(shell)
+    for child in node.named_children:
+        put(shell, before)
+        flow = shell.statement(child, flow)
+    meet(shell, [before, keep(shell)])
+    shell.cwd = before.cwd
+    return flow
+
+
+def condition(shell: "Shell", node: Any, stdin: Flow) -> Flow:
+    """`if`: the ways part at each `then`."""
+    out, ends = EMPTY, []
+    waiting, whole = list(node.children), False
+    after = keep(shell)
+    while waiting:
+        child = waiting.pop(0)
+        if child.type == "then":
+            after = keep(shell)
+        elif child.type in ("elif_clause", "else_clause"):
+            ends.append(keep(shell))
+            put(shell, after)
+            whole |= child.type == "else_clause"
+            waiting = list(child.children) + waiting
+        elif child.is_named:
+            out = out.then(shell.statement(child, stdin))
+    ends.append(keep(shell))
+    meet(shell, ends if whole else [after, *ends])
+    return out
+
+
+def case(shell: "Shell", node: Any, stdin: Flow) -> Flow:
+    out, before = EMPTY, keep(shell)
+    ends: list[State] = []
+    falls = False
+    for item in node.named_children:
+        if item.type != "case_item":
+            shell.scan(item)
+            before = keep(shell)
+            continue
+        if falls:
+            meet(shell, [before, keep(shell)])
+        else:
+            put(shell, before)
+        patterns = {child.id for child in item.children_by_field_name("value")}
+        for child in item.named_children:
+            if child.id in patterns:
+                shell.scan(child)
+            else:
+                out = out.then(shell.statement(child, stdin))
+        falls = any(child.type in (";&", ";;&") for child in item.children)
+        ends.append(keep(shell))
+    meet(shell, [before, *ends])
+    return out
+
+
+def counted(shell: "Shell", node: Any, stdin: Flow) -> Flow:
+    """`for name in words`: once for each word where all of them are known."""
+    name, body = text_of(node.child_by_field_name("variable")), node.child_by_field_name("body")
+    values = [w for child in node.children_by_field_name("value") for w in words_of(shell, child)]
+    if not any(child.type == "in" for child in node.children) and shell.arguments is not None:
+        values = list(shell.arguments)
+    chosen = any(child.type == "select" for child in node.children)
+    if not values or len(values) > MAX_LOOP or chosen or any(w.glob or not w.known for w in values):
+        return _again(shell, lambda: _once(shell, name, hole(*(t for w in values for t in w.taints)), body, stdin))
+    outer, shell.escapes = shell.escapes, []
+    out = EMPTY
+    for value in values:
+        out = out.then(_once(shell, name, replace(value, quoted=True), body, stdin))
+    meet(shell, [keep(shell), *shell.escapes])
+    shell.escapes = outer
+    return out
+
+
+def _once(shell: "Shell", name: str, value: Any, body: Any, stdin: Flow) -> Flow:
+    shell.variables[name] = value
+    return shell.statement(body, stdin)
+
+
+def loop(shell: "Shell", node: Any, stdin: Flow) -> Flow:
+    """`while`, `until`, `for ((…))`: any number of times."""
+
+    def once() -> Flow:
+        out = EMPTY
+        for child in node.children:
+            if child.is_named:
+                out = out.then(shell.statement(child, stdin))
+        return out
+
+    return _again(shell, once)
+
+
+def _again(shell: "Shell", once: Any) -> Flow:
+    """A round from where the loop begins and, if it changes anything, one from whatever a round may leave."""
+    outer, shell.escapes = shell.escapes, []
+    before = keep(shell)
+    out: Flow = once()
+    if meet(shell, [before, keep(shell), *shell.escapes], forget=True):
+        middle, shell.escapes = keep(shell), []
+        out = out.then(once())
+        meet(shell, [middle, keep(shell), *shell.escapes], forget=True)
+    shell.escapes = outer
+    return out
+
+
+def either(shell: "Shell", ways: list[Any]) -> Flow:
+    """Different runs of the same command, only one of which will be."""
+    before, ends, flows = keep(shell), [], []
+    for way in ways:
+        put(shell, before)
+        flows.append(way())
+        ends.append(keep(shell))
+    meet(shell, ends)
+    return flows[0] if len({flow.text for flow in flows}) == 1 else Flow(None, frozenset(t for flow in flows for t in flow.taints))

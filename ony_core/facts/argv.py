@@ -33,7 +33,7 @@ class Line:
 def read(program: Program, words: list[Word], stop_at_operand: int = -1) -> tuple[Line, list[Word]]:
     """The line, and what is left from operand number `stop_at_operand` on (for programs that run another command)."""
     line = Line(program)
-    asked = asked_flags(program.name) | program.recursive | program.flags
+    asked = asked_flags(program.name) | program.recursive | program.flags | program.batch
     verb = _Verb(program)
     at, only_operands = 0, False
     while at < len(words):
@@ -101,6 +101,11 @@ def _cluster(line: Line, word: Word, words: list[Word], at: int, asked: frozense
         if whole in valued and at < len(words):
             line.values.append((whole, words[at]))
             return at + 1
+        return at
+    name, equals, value = text.partition("=")
+    if equals and len(name) > 2 and name in valued:  # a long flag with one dash: -fplugin=x
+        _note(line, name)
+        line.values.append((name, word.part(value)))
         return at
     for index in range(1, len(text)):
         flag = text[0] + text[index]

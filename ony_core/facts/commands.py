@@ -153,8 +153,7 @@ def _touch(shell: "Shell", line: Line, role: str, stdin: Flow) -> frozenset[str]
     program = line.program
     extra = frozenset({"recursive"}) if program.recursive & line.flags else frozenset()
     found: frozenset[str] = frozenset()
-    for flag, value in line.values:
-        found |= use(shell, value, program.roles.get(flag, ""), extra, stdin)
+    found |= flag_values(shell, line, extra, stdin)
     operands = line.operands[0 if line.value("-e", "--regexp", "-f", "--file", "--from-file") else program.skip :]
     if role in ("copy", "move", "link") and line.value("--target-directory", "-t") is None and len(operands) > 1:
         return found | transfer(shell, role, operands[:-1], operands[-1], extra)
@@ -164,6 +163,46 @@ def _touch(shell: "Shell", line: Line, role: str, stdin: Flow) -> frozenset[str]
     for word in operands:
         found |= use(shell, word, role, extra, stdin)
     return found
+
+
+def flag_values(shell: "Shell", line: Line, extra: frozenset[str] = frozenset(), stdin: Flow = UNKNOWN) -> frozenset[str]:
+    """What the values of flags do: files, commands, program text, things to load."""
+    found: frozenset[str] = frozenset()
+    for flag, value in line.values:
+        role = line.program.roles.get(flag, "")
+        if role in ("code", "load") or ":" in role:
+            _runs(shell, line.program, value, role)
+        else:
+            found |= use(shell, value, role, extra, stdin)
+    return found
+
+
+def _runs(shell: "Shell", program: Program, value: Word, role: str) -> None:
+    """code: program text in the program's own language. load: a file of code. run:PATTERN: only what the pattern's groups catch is a command."""
+    from ony_core.facts.handlers.interpreters import inline
+
+    kind, _, pattern = role.partition(":")
+    if kind == "code":
+        inline(shell, program.name, value.text if value.known or not value.taints & {"network", "decoded"} else None, value.taints)
+    elif kind == "load":
+        load(shell, program, value)
+    elif (found := re.search(pattern, value.text)) or not value.known:
+        texts = [text for text in found.groups() if text] if found else []
+        for text in texts:
+            shell.child().source(text.replace(HOLE, "${_}"))
+        if not texts:
+            shell.call.add("command", program.name, traits=("loads_code",))
+
+
+def load(shell: "Shell", program: Program, word: Word) -> None:
+    """A plugin, library, configuration or script that a program takes into itself; a bare name is one that is installed."""
+    from ony_core.facts import scripts
+
+    content = known_content(shell, word)
+    if content is not None and content.text is not None and scripts.readable(word.text, content.text):
+        scripts.run_file(shell, word, [], "")
+    elif not word.known or content is not None or not re.fullmatch(r"[A-Za-z][\w-]*", word.text):
+        shell.call.add("command", program.name, traits=("loads_code",))
 
 
 def use(shell: "Shell", word: Word, role: str, extra: frozenset[str], stdin: Flow = UNKNOWN) -> frozenset[str]:

@@ -88,6 +88,10 @@ def _by_language(shell: "Shell", language: str, text: str, arguments: list[Word]
         from ony_core.facts.python import understand
 
         return Flow(None, understand(shell, text.replace(HOLE, "0")))
+    if language == "pwsh":
+        from ony_core.facts.powershell import program_text
+
+        return program_text(shell, text.replace(HOLE, "$_"), frozenset())
     if language in ("shell", "source"):
         inner = shell if inside else shell.child()
         before = inner.arguments
@@ -95,10 +99,11 @@ def _by_language(shell: "Shell", language: str, text: str, arguments: list[Word]
         flow = inner.source(text.replace(HOLE, "${_}"))
         inner.arguments = before
         return flow
-    if language in tables().words["languages"] or language == "awk":
+    known = tables().programs.get(language)
+    if language in tables().words["languages"] or language == "awk" or (known is not None and known.handler in ("language", "debugger")):
         from ony_core.facts.handlers.interpreters import inline
 
-        inline(shell, language if language in tables().programs else "node", text, frozenset())
+        inline(shell, language if known is not None else "node", text, frozenset())
         return UNKNOWN
     shell.call.opaque("code_unknown")
     return UNKNOWN
@@ -143,6 +148,12 @@ def language_of(name: str, text: str) -> str:
         return {"sh": "shell", "bash": "shell", "zsh": "shell", "dash": "shell", "ksh": "shell"}.get(base, base)
     ending = name.rpartition(".")[2] if "." in name.rpartition("/")[2] else ""
     return str(tables().words["endings"].get(ending, "shell" if ending in ("", "sh", "bash") else "unlisted"))
+
+
+def readable(name: str, text: str) -> bool:
+    """Whether there is a reader for the language of this source."""
+    language = language_of(name, text)
+    return language in ("python", "shell", "source", "awk") or language in tables().words["languages"].keys() - {"every", "other"}
 
 
 @cache

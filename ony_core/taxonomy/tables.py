@@ -20,7 +20,8 @@ from ony_core.errors import OnyError
 from ony_core.model import KINDS, RISKS, UNLISTED
 
 PSEUDO = frozenset({UNLISTED, "project_code"})  # words of facts that no command line can name
-ROLES = ("read", "write", "create", "modify", "delete", "move", "copy", "link", "text", "none", "url", "folder", "run", "script", "send")
+ROLES = ("read", "write", "create", "modify", "delete", "move", "copy", "link", "text", "none", "url", "folder", "run", "script", "send", "code", "load")
+PATTERN_ROLES = ("run:", "hold:")  # the value is a command, or something that is loaded, only where it matches what follows the colon
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class Program:
     open: bool = False  # words after a whole verb are operands, even where longer verbs begin the same way
     roles: dict[str, str] = field(default_factory=dict)
     recursive: frozenset[str] = frozenset()
+    batch: frozenset[str] = frozenset()  # flags with which an interpreter opens no session
     wraps: int = -1  # operands before the command it runs; -1: runs none
     handler: str = ""
     targets: dict[str, str] = field(default_factory=dict)  # flag, "operand" or "operand2" -> target kind
@@ -186,9 +188,10 @@ def _program(family: str, name: str, spec: dict[str, Any]) -> Program:
     known = {f.name for f in fields(Program)} - {"name"}
     _insist(set(spec) <= known, family, f"program {name}: unknown key {sorted(set(spec) - known)}")
     _insist(spec.get("operands", "read") in ROLES, family, f"program {name}: unknown operand role")
-    _insist(set(spec.get("roles", {}).values()) <= set(ROLES), family, f"program {name}: unknown flag role")
+    unknown = {role for role in spec.get("roles", {}).values() if role not in ROLES and not role.startswith(PATTERN_ROLES)}
+    _insist(not unknown, family, f"program {name}: unknown flag role")
     made = dict(spec)
-    for key in ("values", "recursive", "help", "flags"):
+    for key in ("values", "recursive", "help", "flags", "batch"):
         if key in made:
             made[key] = frozenset(made[key])
     made["values"] = made.get("values", frozenset()) | made.get("roles", {}).keys() | {f for f in made.get("targets", {}) if f[0] == "-"}

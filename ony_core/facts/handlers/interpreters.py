@@ -141,9 +141,18 @@ def language(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -
     shell.call.add("command", program.name, line.verb, line.flags, len(rest), traits=line.traits - {"unknown_word"})
     if "help" in line.traits:
         return UNKNOWN
-    codes = [v for f, v in line.values if program.roles.get(f) == "text"]
+    codes = [v for f, v in line.values if program.roles.get(f) in ("text", "code")]
     for code in codes:
         inline(shell, program.name, code.text if code.known or not code.taints & {"network", "decoded"} else None, code.taints)
+    loads = [v for f, v in line.values if program.roles.get(f) in ("script", "load")]
+    for flag, value in line.values:
+        role = program.roles.get(flag, "")
+        if role == "script":
+            scripts.run_file(shell, value, [], program.name)
+        elif role == "load":
+            commands.load(shell, program, value)
+        elif role == "run":
+            commands.use(shell, value, role, frozenset())
     if codes:
         edits = program.name in ("perl", "ruby") and any(
             w.text.startswith("-") and "i" in w.text and not w.text.startswith("--") for w in words
@@ -156,8 +165,67 @@ def language(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -
     if stdin is not EMPTY:
         inline(shell, program.name, stdin.text, stdin.taints)
         return UNKNOWN
-    if not line.values:
+    if not loads and not line.flags & program.batch:
         shell.call.add("grant", traits=("open_ended",))
+    return UNKNOWN
+
+
+def powershell(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    """pwsh: -Command text (all that follows), -File script, -EncodedCommand, or standard input. Parameters may be cut short."""
+    from ony_core.facts import scripts
+    from ony_core.facts.powershell import program_text
+
+    at = 0
+    while at < len(words) and words[at].text[:1] in ("-", "/") and len(words[at].text) > 1:
+        flag = words[at].text.lower().lstrip("-/")
+        at += 1
+        if flag in ("version", "v", "help", "h", "?"):
+            shell.call.add("command", program.name, traits=("help",))
+            return UNKNOWN
+        if flag in ("noexit", "noe", "i", "interactive"):
+            shell.call.add("grant", traits=("open_ended",))
+        if flag == "ec" or (flag[:1] == "e" and "encodedcommand".startswith(flag)):
+            shell.call.opaque("decoded")
+            return UNKNOWN
+        if (flag[:1] == "c" and "command".startswith(flag)) or flag == "commandwithargs":
+            return program_text(shell, " ".join(w.text for w in words[at:]), _taints(words[at:]))
+        if flag[:1] == "f" and "file".startswith(flag):
+            break
+        at += flag in ("executionpolicy", "ep", "ex", "exec", "windowstyle", "w", "workingdirectory", "wd", "outputformat", "o", "of", "inputformat", "if", "version", "configurationname", "psconsolefile", "settingsfile", "custompipename")
+    rest = words[at:]
+    shell.call.add("command", program.name, args=len(rest))
+    if rest and rest[0].text != "-":
+        if rest[0].text.lower().endswith((".ps1", ".psm1")) or not rest[0].known:
+            return scripts.run_file(shell, rest[0], rest[1:], "pwsh")
+        return program_text(shell, " ".join(w.text for w in rest), _taints(rest))
+    if stdin is EMPTY:
+        shell.call.add("grant", traits=("open_ended",))
+        return UNKNOWN
+    return program_text(shell, stdin.text, stdin.taints)
+
+
+def _taints(words: list[Word]) -> frozenset[str]:
+    return frozenset(t for w in words for t in w.taints)
+
+
+def debugger(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    """gdb, lldb: commands given beside a program or a core file; the program it starts runs under it."""
+    from ony_core.facts import scripts
+
+    at = next((i for i, w in enumerate(words) if w.text in ("--args", "-args", "--")), len(words))
+    line, _ = read(program, words[:at])
+    traits = line.traits - {"unknown_word"}
+    shell.call.add("command", program.name, line.verb, line.flags, len(line.operands), traits=traits)
+    if "help" in traits:
+        return UNKNOWN
+    for value in (v for f, v in line.values if program.roles.get(f) == "script"):
+        scripts.run_file(shell, value, [], program.name)
+    codes = [v.text for f, v in line.values if program.roles.get(f) == "text"]
+    for code in [*codes, *([] if stdin is EMPTY else [None] if stdin.text is None else stdin.text.split("\n"))]:
+        inline(shell, program.name, code, stdin.taints)
+    started = words[at + 1 :] or line.operands[:1]
+    if started and any(re.match(r"\s*(?:r|run|start|starti|process launch)\b", code) for code in codes):
+        commands.run(shell.child(), started, EMPTY)
     return UNKNOWN
 
 
@@ -175,12 +243,14 @@ def inline(shell: "Shell", language_name: str, code: str | None, taints: frozens
 @cache
 def telling(name: str) -> tuple[tuple[str, re.Pattern[str]], ...]:
     lists = tables().words["languages"]
-    merged = {
-        **lists.get("every", {}),
-    }
-    own = lists.get(name, {})
-    traits = sorted({*merged, *own})
-    return tuple((t, re.compile("|".join([*merged.get(t, []), *own.get(t, [])]))) for t in traits)
+    own = lists.get(name, lists["other"])
+    parts = [lists["every"], own, *(lists[like] for like in own.get("like", []))]
+    traits = sorted({trait for part in parts for trait in part} - {"like"})
+    return tuple((t, re.compile("|".join(_anycase(p) for part in parts for p in part.get(t, [])))) for t in traits)
 
 
-HANDLERS = {"shell": shell_program, "python": python, "language": language}
+def _anycase(pattern: str) -> str:
+    return f"(?i:{pattern[4:]})" if pattern.startswith("(?i)") else pattern
+
+
+HANDLERS = {"shell": shell_program, "python": python, "language": language, "debugger": debugger, "powershell": powershell}

@@ -19,8 +19,7 @@ def wrapped(shell: "Shell", program: Program, words: list[Word], stdin: Flow) ->
 
 def _inner(shell: "Shell", line: Line, rest: list[Word], stdin: Flow) -> Flow:
     shell.call.add("command", line.program.name, line.verb, line.flags, len(line.operands), traits=line.traits - {"unknown_word"})
-    for flag, value in line.values:
-        commands.use(shell, value, line.program.roles.get(flag, ""), frozenset(), stdin)
+    commands.flag_values(shell, line, frozenset(), stdin)
     return commands.run(shell, rest, stdin) if rest else EMPTY
 
 

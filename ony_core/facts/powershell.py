@@ -1,0 +1,210 @@
+"""What PowerShell text does: its statements are cut out, each command is judged by its verb, its paths, or as the program it starts.
+
+MUST: a command that no table knows stays an unlisted verb; text that is put together at run time and then run is opaque.
+Follows the language specification, chapter 2 (lexical structure) and "about_Parsing", as far as commands can be told from expressions.
+"""
+
+import re
+from typing import TYPE_CHECKING
+
+from ony_core.facts import commands
+from ony_core.facts.words import EMPTY, HOLE, UNKNOWN, Flow, Word
+from ony_core.taxonomy.tables import tables
+
+if TYPE_CHECKING:
+    from ony_core.facts.shell import Shell
+
+MAX_COMMANDS = 500
+_TOKEN = re.compile(
+    r"""(?P<space>[ \t]+|`\r?\n)|(?P<comment><\#.*?\#>|\#[^\n]*)|(?P<here>@'\r?\n.*?\n'@|@"\r?\n.*?\n"@)|(?P<raw>'(?:''|[^'])*')"""
+    r"""|(?P<text>"(?:""|`.|\$\((?:[^()]|\([^()]*\))*\)|[^"`])*")|(?P<cut>&&|\|\||[;|{}()\n\r]|\$\(|@\(|@\{|&)|(?P<odd>['"])"""
+    r"""|(?P<bare>(?:`.|\$\{[^}]*\}|[^\s;|{}()'"&`])+|`)""",
+    re.DOTALL,
+)
+_KEYWORDS = frozenset(
+    "if elseif else while for foreach do until switch try catch finally function filter param return throw in begin process end exit break"
+    " continue trap workflow class enum using".split()
+)
+_INSIDE = re.compile(r"\$\(((?:[^()]|\([^()]*\))*)\)")
+_CMDLET = re.compile(r"[a-z]+-[a-z]\w*")
+_PATHS = ("-path", "-literalpath", "-lp", "-filepath", "-pspath", "-destination", "-outfile")
+_VALUED = ("-encoding", "-value", "-itemtype", "-filter", "-include", "-exclude", "-pattern", "-name", "-newname", "-stream", "-totalcount", "-tail", "-type")
+
+
+def understand(shell: "Shell", text: str, taints: frozenset[str] = frozenset()) -> None:
+    """Adds the facts of PowerShell program text."""
+    from ony_core.facts.handlers.interpreters import inline
+
+    with shell.call.deeper() as fits:
+        if not fits or len(text) > shell.call.MAX_TEXT:
+            shell.call.opaque("too_deep")
+            return
+        inline(shell, "pwsh", text.replace(HOLE, "$_"), taints)
+        found = statements(text.replace(HOLE, "$_"))
+        if found is None or len(found) > MAX_COMMANDS:
+            shell.call.opaque("unparsed")
+            return
+        piped = False
+        for words, cut in found:
+            _statement(shell, words, piped)
+            piped = cut == "|" or (piped and cut in ("{", "}", "(", ")"))
+
+
+def statements(text: str) -> list[tuple[list[Word], str]] | None:
+    """The statements of a text with what ends each; None where quotes do not close."""
+    found: list[tuple[list[Word], str]] = []
+    words: list[Word] = []
+    glued = False
+    for token in _TOKEN.finditer(text):
+        kind = token.lastgroup or ""
+        if kind == "odd":
+            return None
+        if kind in ("space", "comment"):
+            glued = False
+        elif kind == "cut":
+            found.append((words, token[0].strip("$@") or ";"))
+            words, glued = [], False
+        else:
+            for inner in _INSIDE.findall(token[0]) if kind in ("text", "here") else []:
+                found.extend(statements(inner) or [])
+            _take(words, _word(kind, token[0]), glued)
+            glued = True
+    return [*found, (words, ";")]
+
+
+def _word(kind: str, raw: str) -> Word:
+    if kind == "raw":
+        return Word(raw[1:-1].replace("''", "'"), quoted=True)
+    if kind in ("text", "here"):
+        body = raw[2:-2].strip("\r\n") if kind == "here" else raw[1:-1].replace('""', '"')
+        return Word(re.sub(r"`(.)", r"\1", _INSIDE.sub(HOLE, re.sub(r"\$(?:\{[^}]*\}|\w+(?::\w+)?)", HOLE, body))), quoted=True)
+    return Word(re.sub(r"`(.)", r"\1", raw), glob="*" in raw or "?" in raw)
+
+
+def _take(words: list[Word], word: Word, glued: bool) -> None:
+    if glued and words:
+        before = words[-1]
+        words[-1] = Word(before.text + word.text, before.glob or word.glob, before.quoted)
+    else:
+        words.append(word)
+
+
+def _statement(shell: "Shell", words: list[Word], piped: bool) -> None:
+    """One command, or an expression that is only a value."""
+    words = list(words)
+    while words and not words[0].quoted and words[0].text.lower() in _KEYWORDS:
+        if words[0].text.lower() in ("function", "filter", "param", "class", "enum", "using", "foreach", "in"):
+            return
+        words = words[1:]
+    if len(words) > 1 and words[1].text in ("=", "+="):
+        words = words[2:]
+    if not words or words[0].text[:1] in "$[@-+!,.%=<>0123456789" and words[0].text not in ("%",) and not words[0].text.startswith("./"):
+        if words and words[0].text in (".", "%") and len(words) > 1:
+            words = words[1:] if words[0].text == "." else words
+        else:
+            return
+    if words[0].quoted and len(words) < 2:
+        return
+    _command(shell, words, piped)
+
+
+def _command(shell: "Shell", words: list[Word], piped: bool) -> None:
+    lists = tables().words["powershell"]
+    name = words[0].text.lower().rpartition("\\")[2].removesuffix(".exe")
+    name = lists["aliases"].get(name, name) if isinstance(lists["aliases"], dict) else name
+    if _CMDLET.fullmatch(name) or name in lists["bare"]:
+        _cmdlet(shell, name, words[1:], piped)
+    elif words[0].text.startswith("$"):
+        shell.call.opaque("program_unknown")
+    else:
+        plain = [Word(w.text if not w.text.startswith("$") else HOLE, w.glob, w.quoted) for w in words]
+        commands.run(shell.child(), plain, UNKNOWN if piped else EMPTY)
+
+
+def _cmdlet(shell: "Shell", name: str, words: list[Word], piped: bool) -> None:
+    from ony_core.facts.argv import _child
+
+    lists = tables().words["powershell"]
+    verb = _child("pwsh", (), name)
+    flags = {w.text.lower().partition(":")[0] for w in words if w.text[:1] == "-" and not w.quoted}
+    if any("-whatif".startswith(f) and len(f) > 2 for f in flags):
+        shell.call.add("command", "pwsh", traits=("help",))
+        return
+    shell.call.add("command", "pwsh", (verb,), flags, len(words))
+    operands, named = _parameters(words)
+    where = operands + [v for f, v in named if f in _PATHS]
+    if name == "invoke-expression":
+        text = (operands or [v for _, v in named] or [Word(HOLE)])[0]
+        understand(shell, text.text) if text.known and text.quoted else shell.call.opaque("code_unknown")
+    elif name in lists["fetches"]:
+        _fetch(shell, operands, named)
+    elif name == "start-process" and (where or named):
+        start = [v for f, v in named if f == "-filepath"] + operands
+        commands.run(shell.child(), [*start, *(v for f, v in named if f in ("-argumentlist", "-args"))], EMPTY)
+    elif name in lists["deletes"]:
+        _delete(shell, where, flags, piped)
+    elif name in lists["writes"]:
+        for word in where[:1]:
+            commands.write_file(shell, _path(word), EMPTY if name.startswith("clear") else UNKNOWN)
+    elif name in lists["copies"] and len(where) > 1:
+        commands.transfer(shell, "move" if name[0] in "mr" else "copy", [_path(where[0])], _path(where[1]), frozenset())
+    elif name in lists["reads"]:
+        for word in where:
+            commands.read_file(shell, _path(word))
+            if word.text.lower().startswith("env:"):
+                shell.call.add("command", "env", traits=("prints_environment",))
+
+
+def _parameters(words: list[Word]) -> tuple[list[Word], list[tuple[str, Word]]]:
+    """Positional operands, and parameters with their values."""
+    operands: list[Word] = []
+    named: list[tuple[str, Word]] = []
+    at = 0
+    while at < len(words):
+        word = words[at]
+        at += 1
+        if word.quoted or word.text[:1] != "-" or word.text == "-":
+            operands.extend(word.part(part) for part in word.text.split(",") if part)
+            continue
+        flag, colon, value = word.text.lower().partition(":")
+        if colon:
+            named.append((flag, word.part(value)))
+        elif flag not in tables().words["powershell"]["switches"] and at < len(words) and (words[at].quoted or words[at].text[:1] != "-"):
+            named.append((flag, words[at]))
+            at += 1
+    return operands, named
+
+
+def _path(word: Word) -> Word:
+    text = word.text.replace("\\", "/")
+    return Word(HOLE if text.startswith("$") and not text.lower().startswith("$home") else re.sub(r"(?i)^\$home", "~", text), word.glob, word.quoted)
+
+
+def _delete(shell: "Shell", where: list[Word], flags: set[str], piped: bool) -> None:
+    deep = frozenset({"recursive"}) if any(f.startswith("-r") for f in flags) else frozenset()
+    for word in where or ([Word("./*", True)] if piped else []):
+        path = _path(word)
+        if re.match(r"(?i)[a-z]:/?\*?$|(?:hk\w+|cert|env|function|variable):", path.text):
+            shell.call.add("file", verb=("delete",), traits={"system"} | deep)
+        else:
+            commands.delete_file(shell, path, deep)
+
+
+def _fetch(shell: "Shell", operands: list[Word], named: list[tuple[str, Word]]) -> None:
+    """Invoke-WebRequest and its cousins, in curl's words."""
+    words = [Word("curl"), *operands[:1]]
+    for flag, word in named:
+        spelled = next((c for f, c in (("-uri", ""), ("-method", "-X"), ("-body", "-d"), ("-infile", "-T"), ("-outfile", "-o"), ("-form", "-F")) if f.startswith(flag)), None)
+        if spelled is not None:
+            words.extend([Word(spelled)] if spelled else [])
+            words.append(Word(HOLE, quoted=True) if word.text.startswith("$") else word)
+    commands.run(shell.child(), words, EMPTY)
+
+
+def program_text(shell: "Shell", text: str | None, taints: frozenset[str]) -> Flow:
+    """Text for PowerShell that came from somewhere: an argument or standard input."""
+    if text is None or text.strip() == HOLE or (HOLE in text and taints & {"network", "decoded"}):
+        shell.call.add("opaque", traits=taints & {"network", "decoded", "secret"} or {"code_unknown"})
+        return UNKNOWN
+    understand(shell, text, taints)
+    return UNKNOWN

@@ -174,13 +174,18 @@ class _Verb:
         if not word.known and self.blind is None:
             self.blind = tuple(self.found)
         match = _child(self.program.name, tuple(self.found), word.text)
-        if match == UNLISTED and self.program.open and UNLISTED not in self.trie and (self.path() in tables().whole(self.program.name)):
+        if match == UNLISTED and self._is_whole():
             self.done = True
             return False
         self.found.append(match)
         self.trie = self.trie.get(match, {})
         self.done = not self.trie
         return match != UNLISTED
+
+    def _is_whole(self) -> bool:
+        """Whether the words so far are a verb that ends here; no word at all is none, or every first word would pass as an operand."""
+        program = self.program
+        return program.open and bool(self.found) and UNLISTED not in self.trie and self.path() in tables().whole(program.name)
 
     def _scan(self, text: str) -> bool:
         table = tables().actions(self.program.name)

@@ -4,7 +4,7 @@ import re
 from typing import TYPE_CHECKING
 
 from ony_core.facts import commands, paths
-from ony_core.facts.argv import read
+from ony_core.facts.argv import Line, read
 from ony_core.facts.words import UNKNOWN, Flow, Word
 from ony_core.taxonomy.tables import Program, tables
 
@@ -36,7 +36,8 @@ _TOUCHED = frozenset(
 def rights(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
     """chmod, chown …: the mode, then files; a mode that makes programs run as their owner is an action of its own."""
     line, _ = read(program, [w for w in words if not re.match(r"-[rwxXst]+$", w.text)])
-    operands = line.operands if line.value("--reference") or any(w.text.startswith("--reference") for w in words) else line.operands[1:]
+    whole = any(w.text.startswith("--reference") for w in words) or _without_mode(line)
+    operands = line.operands if whole else line.operands[1:]
     traits = set(line.traits) - {"unknown_word"}
     for word in operands:
         found = paths.traits_of(shell.call, shell.cwd, word)
@@ -49,6 +50,14 @@ def rights(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> 
         traits.add("runs_code")
     shell.call.add("command", program.name, (), line.flags, len(operands), traits=traits)
     return UNKNOWN
+
+
+def _without_mode(line: Line) -> bool:
+    """Whether every operand is a file: setfacl and its like keep the mode in flags; `chattr -i` and `xattr -c` too."""
+    if line.program.name in ("setfacl", "setfattr", "restorecon"):
+        return True
+    first = line.operands[0].text[:1] if line.operands else ""
+    return (line.program.name == "chattr" and first not in ("+", "=")) or (line.program.name == "xattr" and bool(line.flags & {"-c", "-l"}))
 
 
 def by_words(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from ony_core.facts import leash, paths
+from ony_core.facts import escapes, leash, paths
 from ony_core.facts.argv import Line, read
 from ony_core.facts.own import absent, brought, evidence, session_made
 from ony_core.facts.targets import targets_of, taught
@@ -56,6 +56,8 @@ def run(shell: "Shell", argv: list[Word], stdin: Flow) -> Flow:
         shell.call.place.starts(first.text, shell.cwd)
         program = program_named(first.text)
         leash.look(shell, program, argv)
+        if program is not None:
+            escapes.look(shell, program, argv)
         if program is None:
             system = "/" not in first.text or _program_folder().match(first.text.rpartition("/")[0])
             return unlisted(shell, argv) if system else scripts.run_path(shell, argv, stdin)
@@ -186,12 +188,18 @@ def _runs(shell: "Shell", program: Program, value: Word, role: str) -> None:
         inline(shell, program.name, value.text if value.known or not value.taints & {"network", "decoded"} else None, value.taints)
     elif kind == "load":
         load(shell, program, value)
-    elif (found := re.search(pattern, value.text)) or not value.known:
-        texts = [text for text in found.groups() if text] if found else []
-        for text in texts:
-            shell.child().source(text.replace(HOLE, "${_}"))
-        if not texts:
-            shell.call.add("command", program.name, traits=("loads_code",))
+    else:
+        by_pattern(shell, program, value, kind, pattern)
+
+
+def by_pattern(shell: "Shell", program: Program, value: Word, kind: str, pattern: str) -> None:
+    """run:PATTERN and hold:PATTERN: a value that matches is a command (what the groups catch), or enough to hold the call."""
+    found = re.search(pattern, value.text)
+    texts = [text for text in found.groups() if text] if found and kind == "run" else []
+    for text in texts:
+        shell.child().source(text.replace(HOLE, "${_}"))
+    if (found and not texts) or (not found and value.text.startswith(HOLE)):
+        shell.call.add("command", program.name, traits=("loads_code",))
 
 
 def load(shell: "Shell", program: Program, word: Word) -> None:

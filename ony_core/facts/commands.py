@@ -180,7 +180,7 @@ def flag_values(shell: "Shell", line: Line, extra: frozenset[str] = frozenset(),
 
 
 def _runs(shell: "Shell", program: Program, value: Word, role: str) -> None:
-    """code: program text in the program's own language. load: a file of code. run:PATTERN: only what the pattern's groups catch is a command."""
+    """code: program text in the program's own language. load: a file of code. run:PATTERN: what the pattern's groups catch is a command."""
     from ony_core.facts.handlers.interpreters import inline
 
     kind, _, pattern = role.partition(":")
@@ -197,7 +197,7 @@ def by_pattern(shell: "Shell", program: Program, value: Word, kind: str, pattern
     found = re.search(pattern, value.text)
     texts = [text for text in found.groups() if text] if found and kind == "run" else []
     for text in texts:
-        shell.child().source(text.replace(HOLE, "${_}"))
+        shell.child().source(text.replace("\\ ", " ").replace(HOLE, "${_}"))
     if (found and not texts) or (not found and value.text.startswith(HOLE)):
         shell.call.add("command", program.name, traits=("loads_code",))
 

@@ -46,7 +46,9 @@ def look(shell: "Shell", program: Program, argv: list[Word]) -> None:
                     return
                 break
         else:
-            if word.text[:1] not in "-+" or word.text == "-":
+            if word.text in program.values:
+                at += 1
+            elif word.text[:1] not in "-+" or word.text == "-":
                 operands.append(word.text)
                 if _operand(shell, program, known, operands, word, argv[at:]):
                     return
@@ -68,7 +70,8 @@ def _spellings(word: Word, after: list[Word]) -> list[tuple[str, Word, int]]:
 
 def _operand(shell: "Shell", program: Program, known: dict[str, str], operands: list[str], word: Word, rest: list[Word]) -> bool:
     role = known.get(" ".join(operands)) if len(operands) < 4 else None
-    if role and _act(shell, program, role, rest[0] if rest else Word(""), rest):
+    given = next((w for w in rest if w.text[:1] != "-"), Word(""))
+    if role and _act(shell, program, role, given, rest):
         return True
     return bool(known.get("")) and _act(shell, program, known[""], word, [word, *rest])
 
@@ -79,7 +82,7 @@ def _act(shell: "Shell", program: Program, role: str, value: Word, rest: list[Wo
 
     kind, _, pattern = role.partition(":")
     if kind == "words":
-        return _rest(shell, rest[int(pattern or 0) :])
+        return _rest(shell, program, rest[int(pattern or 0) :])
     if kind in ("run", "hold") and pattern:
         commands.by_pattern(shell, program, value, kind, pattern)
     elif kind == "hold":
@@ -89,7 +92,9 @@ def _act(shell: "Shell", program: Program, role: str, value: Word, rest: list[Wo
     elif kind == "commas":
         commands.run(shell.child(), [value.part(part) for part in value.text.split(",")], EMPTY)
     elif kind == "code":
-        inline(shell, pattern or program.name, value.text if value.known or not value.taints & {"network", "decoded"} else None, value.taints)
+        inline(
+            shell, pattern or program.name, value.text if value.known or not value.taints & {"network", "decoded"} else None, value.taints
+        )
     elif kind == "make":
         _recipe(shell, value.text)
     else:
@@ -97,12 +102,12 @@ def _act(shell: "Shell", program: Program, role: str, value: Word, rest: list[Wo
     return False
 
 
-def _rest(shell: "Shell", words: list[Word]) -> bool:
+def _rest(shell: "Shell", program: Program, words: list[Word]) -> bool:
     """The command in what is left of the line: after flags of the wrapper, or after `--`."""
     at = next((i for i, w in enumerate(words) if w.text == "--"), -1)
     words = words[at + 1 :] if at >= 0 else words
     while words and words[0].text[:1] == "-":
-        words = words[1:]
+        words = words[2 if words[0].text in program.values else 1 :]
     if words:
         commands.run(shell.child(), words, EMPTY)
     return bool(words)

@@ -22,13 +22,56 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 _KEYWORDS = frozenset(
-    "if elseif else while for foreach do until switch try catch finally function filter param return throw in begin process end exit break"
-    " continue trap workflow class enum using".split()
+    [
+        "if",
+        "elseif",
+        "else",
+        "while",
+        "for",
+        "foreach",
+        "do",
+        "until",
+        "switch",
+        "try",
+        "catch",
+        "finally",
+        "function",
+        "filter",
+        "param",
+        "return",
+        "throw",
+        "in",
+        "begin",
+        "process",
+        "end",
+        "exit",
+        "break",
+        "continue",
+        "trap",
+        "workflow",
+        "class",
+        "enum",
+        "using",
+    ]
 )
 _INSIDE = re.compile(r"\$\(((?:[^()]|\([^()]*\))*)\)")
 _CMDLET = re.compile(r"[a-z]+-[a-z]\w*")
 _PATHS = ("-path", "-literalpath", "-lp", "-filepath", "-pspath", "-destination", "-outfile")
-_VALUED = ("-encoding", "-value", "-itemtype", "-filter", "-include", "-exclude", "-pattern", "-name", "-newname", "-stream", "-totalcount", "-tail", "-type")
+_VALUED = (
+    "-encoding",
+    "-value",
+    "-itemtype",
+    "-filter",
+    "-include",
+    "-exclude",
+    "-pattern",
+    "-name",
+    "-newname",
+    "-stream",
+    "-totalcount",
+    "-tail",
+    "-type",
+)
 
 
 def understand(shell: "Shell", text: str, taints: frozenset[str] = frozenset()) -> None:
@@ -98,7 +141,7 @@ def _statement(shell: "Shell", words: list[Word], piped: bool) -> None:
         words = words[1:]
     if len(words) > 1 and words[1].text in ("=", "+="):
         words = words[2:]
-    if not words or words[0].text[:1] in "$[@-+!,.%=<>0123456789" and words[0].text not in ("%",) and not words[0].text.startswith("./"):
+    if not words or (words[0].text[:1] in "$[@-+!,.%=<>0123456789" and words[0].text not in ("%",) and not words[0].text.startswith("./")):
         if words and words[0].text in (".", "%") and len(words) > 1:
             words = words[1:] if words[0].text == "." else words
         else:
@@ -177,7 +220,9 @@ def _parameters(words: list[Word]) -> tuple[list[Word], list[tuple[str, Word]]]:
 
 def _path(word: Word) -> Word:
     text = word.text.replace("\\", "/")
-    return Word(HOLE if text.startswith("$") and not text.lower().startswith("$home") else re.sub(r"(?i)^\$home", "~", text), word.glob, word.quoted)
+    return Word(
+        HOLE if text.startswith("$") and not text.lower().startswith("$home") else re.sub(r"(?i)^\$home", "~", text), word.glob, word.quoted
+    )
 
 
 def _delete(shell: "Shell", where: list[Word], flags: set[str], piped: bool) -> None:
@@ -194,7 +239,14 @@ def _fetch(shell: "Shell", operands: list[Word], named: list[tuple[str, Word]]) 
     """Invoke-WebRequest and its cousins, in curl's words."""
     words = [Word("curl"), *operands[:1]]
     for flag, word in named:
-        spelled = next((c for f, c in (("-uri", ""), ("-method", "-X"), ("-body", "-d"), ("-infile", "-T"), ("-outfile", "-o"), ("-form", "-F")) if f.startswith(flag)), None)
+        spelled = next(
+            (
+                c
+                for f, c in (("-uri", ""), ("-method", "-X"), ("-body", "-d"), ("-infile", "-T"), ("-outfile", "-o"), ("-form", "-F"))
+                if f.startswith(flag)
+            ),
+            None,
+        )
         if spelled is not None:
             words.extend([Word(spelled)] if spelled else [])
             words.append(Word(HOLE, quoted=True) if word.text.startswith("$") else word)

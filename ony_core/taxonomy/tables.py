@@ -20,7 +20,25 @@ from ony_core.errors import OnyError
 from ony_core.model import KINDS, RISKS, UNLISTED
 
 PSEUDO = frozenset({UNLISTED, "project_code"})  # words of facts that no command line can name
-ROLES = ("read", "write", "create", "modify", "delete", "move", "copy", "link", "text", "none", "url", "folder", "run", "script", "send", "code", "load")
+ROLES = (
+    "read",
+    "write",
+    "create",
+    "modify",
+    "delete",
+    "move",
+    "copy",
+    "link",
+    "text",
+    "none",
+    "url",
+    "folder",
+    "run",
+    "script",
+    "send",
+    "code",
+    "load",
+)
 PATTERN_ROLES = ("run:", "hold:")  # the value is a command, or something that is loaded, only where it matches what follows the colon
 
 

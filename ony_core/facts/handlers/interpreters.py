@@ -191,7 +191,26 @@ def powershell(shell: "Shell", program: Program, words: list[Word], stdin: Flow)
             return program_text(shell, " ".join(w.text for w in words[at:]), _taints(words[at:]))
         if flag[:1] == "f" and "file".startswith(flag):
             break
-        at += flag in ("executionpolicy", "ep", "ex", "exec", "windowstyle", "w", "workingdirectory", "wd", "outputformat", "o", "of", "inputformat", "if", "version", "configurationname", "psconsolefile", "settingsfile", "custompipename")
+        at += flag in (
+            "executionpolicy",
+            "ep",
+            "ex",
+            "exec",
+            "windowstyle",
+            "w",
+            "workingdirectory",
+            "wd",
+            "outputformat",
+            "o",
+            "of",
+            "inputformat",
+            "if",
+            "version",
+            "configurationname",
+            "psconsolefile",
+            "settingsfile",
+            "custompipename",
+        )
     rest = words[at:]
     shell.call.add("command", program.name, args=len(rest))
     if rest and rest[0].text != "-":

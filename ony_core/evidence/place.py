@@ -37,8 +37,10 @@ class DictPlace:
         names: Iterable[tuple[str, str]] = (),
         tracked: Iterable[str] = (),
         made: Iterable[str] = (),
+        changed: Iterable[str] = (),
     ) -> None:
         self.cwd = cwd
+        self._changed = tuple(changed)
         self._files = files or {}
         self._contexts = contexts or {}
         self._names = frozenset(names)
@@ -57,6 +59,9 @@ class DictPlace:
 
     def made_by_session(self, path: str) -> bool | Unknown:
         return path in self._made if self._made else Unknown.UNTOLD
+
+    def changed(self) -> tuple[str, ...]:
+        return self._changed
 
     def context(self, kind: str) -> str | Unknown:
         return self._contexts.get(kind, Unknown.UNTOLD)
@@ -141,6 +146,14 @@ class DiskPlace:
         except (OSError, ValueError):
             return Unknown.UNTOLD
         return Unknown.UNTOLD if born is None else born >= self._started
+
+    def changed(self) -> tuple[str, ...]:
+        if self._started is None:
+            return ()
+        from ony_core.evidence.changed import changed
+
+        root = self.context("project_root")
+        return changed(root if isinstance(root, str) else self.cwd, self._started, self._late)
 
     def context(self, kind: str) -> str | Unknown:
         if self._late():

@@ -70,7 +70,10 @@ class Call:
         traits: Any = (),
     ) -> None:
         flags = tuple(sorted(asked_flags(program).intersection(flags))) if flags else ()
-        fact = Fact(kind, program, verb, flags, args, targets, tuple(sorted(self.also | set(traits))))
+        self.take(Fact(kind, program, verb, flags, args, targets, tuple(sorted(self.also | set(traits)))))
+
+    def take(self, fact: Fact) -> None:
+        """A fact that is ready, within the bound."""
         if len(self.facts) >= self.MAX_FACTS and fact not in self.facts:
             fact = Fact("opaque", traits=("too_deep",))
         self.facts[fact] = None

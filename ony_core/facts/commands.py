@@ -26,7 +26,7 @@ _VERSION = re.compile(r"-?\d[\d.]*[a-z]?$")
 
 def run(shell: "Shell", argv: list[Word], stdin: Flow) -> Flow:
     """Runs a command: a function of the script, a program with a table, a script, or something unlisted."""
-    from ony_core.facts import handlers, named, scripts
+    from ony_core.facts import handlers, loaded, named, scripts
 
     while argv and argv[0].text == "" and not argv[0].quoted:
         argv = argv[1:]
@@ -63,6 +63,7 @@ def run(shell: "Shell", argv: list[Word], stdin: Flow) -> Flow:
             return unlisted(shell, argv) if system else scripts.run_path(shell, argv, stdin)
         if program.name != GATE and "/" in first.text and scripts.replaced(shell, first.text):
             return scripts.run_path(shell, argv, stdin)
+        loaded.look(shell, program)
         return handlers.of(program)(shell, program, argv[1:], stdin)
 
 

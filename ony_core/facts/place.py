@@ -40,6 +40,10 @@ class Place(Protocol):
         """Whether the file began to exist after this session did."""
         ...
 
+    def changed(self) -> tuple[str, ...]:
+        """Files of the project that changed since the session began, as far as that is known."""
+        ...
+
     def context(self, kind: str) -> str | Unknown:
         """A place the call would act on: "project_root", "home", "git_default_branch", "git_branch", "kube_context", "workspace", …
 

@@ -7,17 +7,23 @@ import math
 import re
 from collections import Counter
 
-_SHAPES = re.compile(
+_TOKENS = re.compile(
     r"""(?x) -----BEGIN\ | eyJ[A-Za-z0-9_-]{8,} | \bAKIA[0-9A-Z]{12,} | \bASIA[0-9A-Z]{12,} | \bgh[pousr]_\w{8,} | github_pat_\w+
     | \bglpat-[\w-]{8,} | \bxox[abeprs]-[\w-]{6,} | \bsk-[\w-]{10,} | \b[sr]k_(?:live|test)_\w{6,} | \bAIza[\w-]{20,} | \bya29\.[\w-]+
     | \bnpm_\w{10,} | \bpypi-[\w-]{10,} | \bdop_v1_\w{10,} | \bhvs\.[\w-]{6,} | \bSG\.[\w-]{6,} | \bkey-[0-9a-f]{16,}
-    | (?i:password|passwd|secret|token|api[_-]?key|credential|private[_-]?key)\s*[=:] | ://[^/\s:@]+:[^/\s@]+@"""
+"""
 )
+_NAMED = re.compile(r"""(?x) (?i:password|passwd|secret|token|api[_-]?key|credential|private[_-]?key)\s*[=:] | ://[^/\s:@]+:[^/\s@]+@""")
 _RUN = re.compile(r"[A-Za-z0-9+/_=-]{20,}")
 
 
+def token_shaped(text: str) -> bool:
+    """Only what has the shape of a well-known token: identifiers, digests and page marks of ordinary services are random too."""
+    return _TOKENS.search(text) is not None
+
+
 def looks_secret(text: str) -> bool:
-    return _SHAPES.search(text) is not None or any(_random(run) for run in _RUN.findall(text))
+    return token_shaped(text) or _NAMED.search(text) is not None or any(_random(run) for run in _RUN.findall(text))
 
 
 def _random(run: str) -> bool:

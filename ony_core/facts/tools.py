@@ -3,16 +3,14 @@
 import re
 from typing import Any
 
-from ony_core.facts import commands, paths
+from ony_core.facts import commands, mcp, patches, paths
 from ony_core.facts.call import Call
-from ony_core.facts.handlers.network import host_of, url_traits
-from ony_core.facts.secrets import looks_secret
+from ony_core.facts.handlers.network import carries, host_of, url_traits
+from ony_core.facts.secrets import token_shaped
 from ony_core.facts.shell import Shell
 from ony_core.facts.words import EMPTY, UNKNOWN, Flow, Word
 from ony_core.model import UNLISTED
 from ony_core.taxonomy.tables import tables
-
-_PATCH = re.compile(r"^\*\*\* (Add|Update|Delete|Move to)(?: File)?: (.+)$", re.MULTILINE)
 
 
 def understand(call: Call, tool: str, given: dict[str, Any], cwd: str) -> None:
@@ -22,7 +20,7 @@ def understand(call: Call, tool: str, given: dict[str, Any], cwd: str) -> None:
     if kind:
         _KINDS[kind](shell, tool, given)
     elif tool.startswith(("mcp__", "mcp.")):
-        _mcp(shell, tool, given)
+        mcp.understand(shell, tool, given)
     elif ("agent", tool) in tables().rules:
         call.add("agent", tool)
     else:
@@ -30,7 +28,10 @@ def understand(call: Call, tool: str, given: dict[str, Any], cwd: str) -> None:
 
 
 def _shell(shell: Shell, tool: str, given: dict[str, Any]) -> None:
-    command = given.get("command", given.get("cmd"))
+    action = given.get("action")
+    if isinstance(action, dict):  # local_shell
+        given = {**given, **action}
+    command = given.get("command", given.get("cmd", given.get("commands")))
     folder = given.get("workdir", given.get("cwd"))
     if isinstance(folder, str):
         shell.cwd = paths.absolute(shell.cwd, folder)
@@ -44,115 +45,134 @@ def _shell(shell: Shell, tool: str, given: dict[str, Any]) -> None:
         shell.call.opaque("unparsed")
 
 
-def _word(shell: Shell, given: dict[str, Any], *names: str) -> Word | None:
-    for name in names:
+def _word(given: dict[str, Any], *names: str) -> Word | None:
+    """The path a tool is given, under whichever key its agent uses."""
+    for name in names or tables().words["tool_keys"]["path"]:
         if isinstance(given.get(name), str) and given[name]:
             return Word(given[name].replace("\0", "?"), quoted=True)
     return None
 
 
+def _text(given: dict[str, Any], listed: str) -> str | None:
+    return next((given[name] for name in tables().words["tool_keys"][listed] if isinstance(given.get(name), str)), None)
+
+
 def _write(shell: Shell, tool: str, given: dict[str, Any]) -> None:
-    word = _word(shell, given, "file_path", "path", "notebook_path")
+    word = _word(given)
     if word is None:
         shell.call.opaque("unparsed")
         return
-    before = commands.known_content(shell, word) if tool == "Edit" else None
-    content = given.get("content")
-    whole = tool == "Write" or "content" in given
-    commands.write_file(
-        shell, word, Flow(content) if isinstance(content, str) else UNKNOWN, frozenset() if whole else frozenset({"modify"})
-    )
-    if before is not None and before.text is not None:
+    before = commands.known_content(shell, word)
+    content = _text(given, "content")
+    whole = content is not None and not any(key in given for key in tables().words["tool_keys"]["old"])
+    commands.write_file(shell, word, Flow(content) if whole else UNKNOWN, frozenset() if whole else frozenset({"modify"}))
+    if not whole and before is not None and before.text is not None:
         commands.edited(shell, word, before, _edited(before.text, given))
 
 
 def _edited(text: str, given: dict[str, Any]) -> str | None:
-    old, new = given.get("old_string"), given.get("new_string")
-    if not isinstance(old, str) or not isinstance(new, str) or not old:
-        return None
-    return text.replace(old, new) if given.get("replace_all") is True else text.replace(old, new, 1)
+    """The text after one replacement, or after each of a list of them."""
+    steps = given["edits"] if isinstance(given.get("edits"), list) else [given]
+    for step in steps:
+        old, new = (_text(step, "old"), _text(step, "new")) if isinstance(step, dict) else (None, None)
+        if old is None or new is None or not old:
+            return None
+        text = text.replace(old, new) if step.get("replace_all") is True else text.replace(old, new, 1)
+    return text
 
 
 def _delete(shell: Shell, tool: str, given: dict[str, Any]) -> None:
-    word = _word(shell, given, "file_path", "path")
+    word = _word(given)
     if word is None:
         shell.call.opaque("unparsed")
     else:
         commands.delete_file(shell, word)
 
 
+def _either(shell: Shell, tool: str, given: dict[str, Any]) -> None:
+    """An editor whose `command` says what it does: view, create, str_replace, insert, undo_edit."""
+    (_read if given.get("command") == "view" else _write)(shell, "Read", given)
+
+
 def _patch(shell: Shell, tool: str, given: dict[str, Any]) -> None:
-    """apply_patch: the files its headings name."""
-    text = given.get("input", given.get("patch", given.get("command")))
-    found = _PATCH.findall(text) if isinstance(text, str) else []
-    if not found:
-        shell.call.opaque("unparsed")
-    for action, name in found:
-        word = Word(name.strip(), quoted=True)
-        if action == "Delete":
-            commands.delete_file(shell, word)
-        else:
-            commands.write_file(shell, word, UNKNOWN, frozenset({"modify"}) if action == "Update" else frozenset())
+    patches.envelope(
+        shell, next((given[key] for key in ("input", "patch", "command", "patchText") if isinstance(given.get(key), str)), None)
+    )
 
 
 def _read(shell: Shell, tool: str, given: dict[str, Any]) -> None:
     shell.call.add("agent", tool)
-    word = _word(shell, given, "file_path", "path", "notebook_path")
-    if word is not None:
-        commands.read_file(shell, word, frozenset({"recursive"}) if tool == "Grep" else frozenset())
-    pattern = given.get("glob", given.get("pattern") if tool == "Glob" else None)
+    word = _word(given)
+    listed = [v for key in ("paths", "file_paths", "path") if isinstance(given.get(key), list) for v in given[key] if isinstance(v, str)]
+    for one in [word] if word is not None else [Word(text.replace("\0", "?"), quoted=True) for text in listed[:200]]:
+        searched = tool in tables().words["tool_keys"]["searches"] and given.get("output_mode") != "files_with_matches"
+        commands.read_file(shell, one, frozenset({"recursive"}) if searched else frozenset())
+    pattern = given.get("glob", given.get("pattern") if tool.lower() in ("glob", "glob_file_search") else None)
     if isinstance(pattern, str):
         base = word.text.rstrip("/") + "/" if word and not pattern.startswith(("/", "~")) else ""
         commands.read_file(shell, Word(base + pattern.replace("\0", "?"), glob=True))
 
 
 def _fetch(shell: Shell, tool: str, given: dict[str, Any]) -> None:
-    url = given.get("url")
-    if not isinstance(url, str):
+    """An address, or a prompt with addresses in it. What stands in an address leaves this machine."""
+    text = _text(given, "url")
+    urls = [text] if "url" in given and text else re.findall(r"https?://[^\s)>\"']+", text or "")
+    if not urls:
         shell.call.opaque("unparsed")
+    for url in urls[:20]:
+        traits = url_traits(url)
+        if "local_file" in traits:
+            commands.read_file(shell, Word(url.replace("\0", "?"), quoted=True))
+        if carries(url):
+            traits |= {"secret"}
+        verb = "sends" if "secret" in traits else "reads"
+        shell.call.add("network", tool, (verb,), args=1, targets=host_of(shell.call, url), traits=traits)
+
+
+def _search(shell: Shell, tool: str, given: dict[str, Any]) -> None:
+    """A search: the words of the query leave this machine."""
+    shell.call.add("agent", tool)
+    if token_shaped(str(_text(given, "query") or "")):
+        shell.call.add("network", "WebFetch", ("sends",), args=1, traits={"secret"})
+
+
+def _type(shell: Shell, tool: str, given: dict[str, Any]) -> None:
+    """Input for a program that runs: nothing at all is a look at its output, and a control key can only stop it."""
+    text = _text(given, "typed")
+    harmless = text is not None and not text.strip("\x03\x04\x1a\x1b\r\n ")
+    shell.call.add("agent", "LookAtOutput" if harmless else tool)
+
+
+def _computer(shell: Shell, tool: str, given: dict[str, Any]) -> None:
+    """The whole desktop: looking is a read; a key or a click may be anything."""
+    looks = given.get("action") in tables().words["tool_keys"]["looks"]
+    shell.call.add("agent", "LookAtScreen" if looks else tool)
+
+
+def _later(shell: Shell, tool: str, given: dict[str, Any]) -> None:
+    """A prompt for later or for others. A word to the gate itself is not theirs to say."""
+    shell.call.add("agent", tool)
+    if any(isinstance(value, str) and re.search(r"(?:^|\s)/ony\b", value) for value in given.values()):
+        shell.call.add("command", commands.GATE, (UNLISTED,))
+
+
+def _skill(shell: Shell, tool: str, given: dict[str, Any]) -> None:
+    """A skill or command of the user's: its `!` lines run without another call, so they are read where its body can be."""
+    _later(shell, tool, given)
+    words = str(given.get("skill", given.get("command", given.get("name", "")))).split()
+    name = words[0].lstrip("/").rpartition(":")[2] if words else ""
+    if not re.fullmatch(r"[\w.-]{1,80}", name):
         return
-    traits = url_traits(url)
-    if looks_secret(url.partition("//")[2].partition("/")[2]):
-        traits |= {"secret"}
-    shell.call.add("network", tool, ("sends" if "secret" in traits else "reads",), args=1, targets=host_of(shell.call, url), traits=traits)
+    for folder in (".claude", "~/.claude", ".agents", "~/.agents", "~/.codex"):
+        for file in (f"{folder}/skills/{name}/SKILL.md", f"{folder}/commands/{name}.md"):
+            body = commands.known_content(shell, Word(file))
+            if body is not None and body.text is not None:
+                for line in re.findall(r"(?m)(?:^|(?<=\s))!`([^`]+)`|^```!\s*\n(.*?)^```", body.text, re.DOTALL):
+                    shell.child().source((line[0] or line[1]).replace("$ARGUMENTS", "${_}"))
+                return
 
 
-def _mcp(shell: Shell, tool: str, given: dict[str, Any]) -> None:
-    """`mcp__server__tool`: the tool's leading verb, and whether its arguments touch a secret."""
-    parts = tool.split("__") if "__" in tool else tool.split(".")
-    server, name = (parts[1], "__".join(parts[2:])) if len(parts) > 2 else (UNLISTED, parts[-1])
-    words = [w.lower() for w in re.findall(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])", name)]
-    known = tables()
-    program = server if ("mcp", server) in known.rules else UNLISTED
-    verb = words[0] if words and words[0] in known.words["mcp"]["reads"] and not set(words) & set(known.words["mcp"]["never"]) else UNLISTED
-    if program != UNLISTED and name in known.trie(program):
-        verb = name
-    traits = _argument_traits(shell, given)
-    shell.call.add("mcp", program, (verb,), args=len(given), traits=traits)
-    if verb == UNLISTED and isinstance(given.get("command"), str):
-        shell.child().source(given["command"])
-
-
-def _argument_traits(shell: Shell, given: dict[str, Any]) -> set[str]:
-    """Strings anywhere in the arguments that name a secret file, or look like one."""
-    waiting: list[Any] = [given]
-    found: set[str] = set()
-    for _ in range(2000):
-        if not waiting:
-            return found
-        value = waiting.pop()
-        if isinstance(value, dict):
-            waiting.extend(value.values())
-        elif isinstance(value, list):
-            waiting.extend(value)
-        elif isinstance(value, str) and (looks_secret(value) or _secret_path(shell, value)):
-            found.add("secret")
-    return found | {"unknown_word"}
-
-
-def _secret_path(shell: Shell, text: str) -> bool:
-    """Whether a text short enough to be a path names a secret."""
-    return len(text) < 4096 and "secret" in paths.traits_of(shell.call, shell.cwd, Word(text))
-
-
-_KINDS = {"shell": _shell, "write": _write, "delete": _delete, "patch": _patch, "read": _read, "fetch": _fetch}
+_KINDS = {
+    "shell": _shell, "write": _write, "delete": _delete, "patch": _patch, "read": _read, "fetch": _fetch, "search": _search, "type": _type,
+    "either": _either, "computer": _computer, "later": _later, "skill": _skill,
+}  # fmt: skip

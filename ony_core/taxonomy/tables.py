@@ -19,7 +19,9 @@ from typing import Any
 from ony_core.errors import OnyError
 from ony_core.model import KINDS, RISKS, UNLISTED
 
-PSEUDO = frozenset({UNLISTED, "project_code"})  # words of facts that no command line can name
+MCP_ANY = "an-MCP-server"  # no table knows it
+PAGE = "code-in-a-page"
+PSEUDO = frozenset({UNLISTED, "project_code", PAGE, MCP_ANY})  # words of facts that no command line can name
 ROLES = (
     "read",
     "write",
@@ -143,6 +145,11 @@ class Tables:
         return self._actions[program]
 
 
+def mcp_program(server: str) -> str:
+    """What stands in a fact, and is spoken, for a server that a table knows."""
+    return f"the-{server.replace('_', '-')}-server"
+
+
 @cache
 def tables() -> Tables:
     """The tables shipped in this package; read once."""
@@ -164,6 +171,8 @@ def build(documents: Iterable[tuple[str, dict[str, Any]]]) -> Tables:
         rules.extend(_rule(family, spec) for spec in document.pop("rule", []))
         for table, content in document.items():
             _merge(words, table, content, family)
+    for name in (MCP_ANY, *map(mcp_program, words.get("mcp_servers", {}))):
+        programs.setdefault(name, Program(name))
     spellings = _spellings(programs)
     rules = [replace(rule, program=tuple(dict.fromkeys(spellings.get(name, name) for name in rule.program))) for rule in rules]
     for rule in rules:
@@ -290,7 +299,7 @@ def _conditions(rule: Rule) -> bool:
 def _verb_words(rules: list[Rule], words: dict[str, Any]) -> frozenset[str]:
     """Every word that may stand in the verb of a fact."""
     found = {word for rule in rules for verb in rule.verbs for word in verb.split()}
-    return frozenset(found | {UNLISTED} | set(words.get("sql", {}).get("verbs", ())) | set(words.get("mcp", {}).get("reads", ())))
+    return frozenset(found | {UNLISTED} | set(words.get("sql", {}).get("verbs", ())))
 
 
 def _in_order(numbered: list[tuple[int, Rule]]) -> tuple[Rule, ...]:

@@ -1,11 +1,13 @@
 """Programs that talk to the network: curl, wget, netcat and their kin. Method, body and destination decide."""
 
 import re
+from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ony_core.facts import commands
 from ony_core.facts.argv import Line, read
+from ony_core.facts.secrets import token_shaped
 from ony_core.facts.targets import target
 from ony_core.facts.words import EMPTY, HOLE, UNKNOWN, Flow, Word
 from ony_core.model import Target
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 _LOCAL = re.compile(r"^(?:localhost|127\.\d+\.\d+\.\d+|\[?::1\]?|0\.0\.0\.0|host\.docker\.internal|[\w-]+\.localhost)$")
 _METADATA = re.compile(
-    r"^(?:169\.254\.169\.254|169\.254\.170\.2|metadata\.google\.internal|metadata|100\.100\.100\.200|\[?fd00:ec2::254\]?)$"
+    r"^(?:169\.254\.169\.254|169\.254\.170\.2|metadata\.google\.internal|metadata\.goog|metadata|instance-data(?:\.ec2\.internal)?|169\.254\.169\.254\.[\w.]+|169\.254\.170\.23|192\.0\.0\.192|100\.100\.100\.200|\[?fd00:ec2::254\]?)$"
 )
 _BODY = (
     "-d",
@@ -40,14 +42,15 @@ def url_traits(text: str) -> set[str]:
     """localhost, metadata, credentials in the address, an address that only the run will know."""
     try:
         parts = urlsplit(text if "//" in text else "//" + text)
-        host = (parts.hostname or "").lower()
+        host = _plain_host((parts.hostname or "").lower())
+        port = parts.port
         found = {"address_password"} if parts.password else set()
     except ValueError:
         return {"address_unknown"}
     if parts.scheme == "file":
         return {"local_file"}
     if _LOCAL.match(host):
-        return found | {"localhost"}
+        return found | {"localhost"} | ({"local_store"} if port in tables().words["numbers"]["store_ports"] else set())
     if _METADATA.match(host):
         return found | {"metadata"}
     if HOLE in host or not host:
@@ -57,6 +60,42 @@ def url_traits(text: str) -> set[str]:
     if any(host == m or host.endswith("." + m) for m in tables().words["names"]["drop_hosts"]):
         found |= {"drop_host"}
     return found
+
+
+def carries(url: str) -> bool:
+    """Whether an address carries data out: a token, a password, or a long random text in the query or in a name of the host.
+
+    Identifiers of documents, commits and pages stand in paths, and are random as well.
+    """
+    if token_shaped(url):
+        return True
+    try:
+        parts = urlsplit(url if "//" in url else "//" + url)
+        labels, query, password = (parts.hostname or "").split("."), parts.query, parts.password
+    except ValueError:
+        return True
+    values = [value for _, _, value in (pair.partition("=") for pair in query.split("&"))]
+    long = [value for value in values if len(value) >= 40 and _random(value)] + [x for x in labels if len(x) >= 40 and "-" not in x]
+    return password is not None or bool(long)
+
+
+def _random(text: str) -> bool:
+    """Letters and digits without a break, longer than a digest of a commit or a page's identifier in hexadecimal."""
+    run = max(re.findall(r"[A-Za-z0-9+/=_%-]+", text), key=len, default="")
+    return len(run) >= 40 and not re.fullmatch(r"[0-9a-fA-F-]+", run) and re.search(r"\d", run) is not None and run.count("-") < 3
+
+
+def _plain_host(host: str) -> str:
+    """An address written as one number, in hexadecimal or octal, or within IPv6, in the usual four numbers."""
+    try:
+        if re.fullmatch(r"0x[0-9a-f]+|\d{8,10}", host):
+            return str(IPv4Address(int(host, 0)))
+        if re.fullmatch(r"(?:0x[0-9a-f]+|0?\d+)(?:\.(?:0x[0-9a-f]+|0?\d+)){3}", host):
+            return ".".join(str(int(p, 16 if p.startswith("0x") else 8 if p.startswith("0") and p != "0" else 10)) for p in host.split("."))
+        mapped = IPv6Address(host.strip("[]")).ipv4_mapped if ":" in host else None
+        return str(mapped) if mapped else host
+    except ValueError:
+        return host
 
 
 def host_of(call: "Call", text: str) -> tuple[Target, ...]:

@@ -1,0 +1,165 @@
+"""Code that a runner loads by itself: what this session changed and a test, build or task runner would pick up is judged by what it can do.
+
+Judged is what stands in the code for everybody to see: held commands, deletions and writes outside the project, secrets sent away.
+What such code leaves open (a program in a variable, a client of some server) is ordinary in an edit-and-test loop and says nothing.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from functools import cache
+from typing import TYPE_CHECKING
+
+from ony_core.facts import commands, paths
+from ony_core.facts.call import Call
+from ony_core.facts.place import Unknown
+from ony_core.facts.words import EMPTY, HOLE, Word
+from ony_core.model import UNLISTED, Fact, at_least
+from ony_core.taxonomy.tables import Program, tables
+
+if TYPE_CHECKING:
+    from ony_core.facts.shell import Shell
+
+MOST_FILES, MOST_TEXT, STEPS = 48, 1 << 19, 1500
+_FAR = frozenset(
+    {"outside", "home", "home_root", "home_top", "system", "root", "above_project", "project_root", "device", "linked_out"}
+    | {"agent_settings", "ony_files", "startup"}
+)
+_AWAY = frozenset({"secret", "drop_host", "metadata", "hands_over_shell"})
+_STRING = r"(?:\"((?:[^\"\\\n]|\\.)*)\"|'((?:[^'\\\n]|\\.)*)'|`([^`]*)`)"
+_STARTS = re.compile(
+    r"\b(?:exec(?:Sync|File|FileSync|_process|a|aSync)?|spawn(?:Sync)?|system|popen2?e?|shell_exec|passthru|proc_open|sh|bash|zx|execute|shell|run"
+    r"|Command(?:::new|Context)?|commandLine|executable|ProcessBuilder|Process\.(?:run|start|Start)|cmd|Cmd|capture[23]e?|add_custom_command|COMMAND|\$)"
+    rf"\s*\(?\s*\[?\s*(?:ctx\s*,\s*)?{_STRING}"
+)
+_NEXT = re.compile(rf"\s*\)?\s*\.?(?:args?\s*\(\s*)?[,(&\s]*(?:new\s+String)?\s*[\[{{(]*\s*{_STRING}")
+_DELETES = re.compile(
+    r"\b(?:rm|rmSync|rmdir|rmdirSync|unlink|unlinkSync|rimraf(?:\.sync)?|remove|removeSync|emptyDirSync|del|RemoveAll|Remove|remove_dir_all|remove_file"
+    r"|rm_rf?|rmtree|remove_dir|deleteDirectory|deleteRecursively|deleteIfExists|deleteDir|Delete|REMOVE_RECURSE|rm_r)"
+    rf"\s*\(?\s*(?:Paths?\.get\(|new File\(|Path::new\()?\s*{_STRING}"
+)
+_BARE = re.compile(r"\bCOMMAND\s+([^\"')][^)\n]*)|^\s*sh\s+['\"](.+)['\"]\s*$|%x[\[({](.+?)[\])}]", re.MULTILINE)
+_ENTRY = re.compile(r"^\s*(?:-\s+)?(?:[\w.-]+\s*[:=]\s+|[\w.-]+\s*=\s*)?(?:\[\s*)?[\"']?(.*?)[\"']?,?\s*\]?$")
+
+
+def look(shell: "Shell", program: Program) -> None:
+    """Adds what the changed files that this runner loads would plainly do."""
+    endings = _endings().get(program.name, ())
+    mark = "loads:" + ",".join(endings)
+    if not endings or mark in shell.call.reading:
+        return
+    shell.call.reading.add(mark)
+    for number, (path, text) in enumerate(_changed(shell, endings)):
+        if number >= MOST_FILES:
+            return
+        for fact in judged(shell, path, text):
+            shell.call.take(fact)
+
+
+@cache
+def _endings() -> dict[str, tuple[str, ...]]:
+    """Each runner's list, by the runner's canonical name."""
+    known = tables()
+    found: dict[str, tuple[str, ...]] = {}
+    for name, ends in known.words["loads"].items():
+        program = known.names.get(name, name)
+        found[program] = (*found.get(program, ()), *ends)
+    return found
+
+
+def _changed(shell: "Shell", endings: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """Files of the project that this session wrote, as far as their text is known: by its calls, or by the disk."""
+    seen: set[str] = set()
+    for path, made in list(shell.call.made.items()):
+        seen.add(path)
+        if made.text and not made.gone and path.endswith(endings) and _within(shell, path):
+            yield path, made.text[:MOST_TEXT]
+    for path in shell.call.place.changed():
+        if path not in seen and path.endswith(endings):
+            data = shell.call.place.read(path, MOST_TEXT)
+            if not isinstance(data, Unknown):
+                yield path, data.decode("utf-8", "replace")
+
+
+def _within(shell: "Shell", path: str) -> bool:
+    return bool(paths.traits_of(shell.call, shell.cwd, Word(path)) & {"project", "tmp"}) and "/node_modules/" not in path
+
+
+def judged(shell: "Shell", path: str, text: str) -> list[Fact]:
+    """The facts of a file that speak for themselves."""
+    from ony_core.facts.shell import Shell
+
+    apart = Call(shell.call.place, STEPS)
+    inner = Shell(apart, shell.cwd)
+    if path.endswith((".py", ".ipynb")):
+        from ony_core.facts.python import understand
+
+        understand(inner, text)
+        if path.endswith(("noxfile.py", "tasks.py", "fabfile.py")):
+            _literals(inner, text)
+    elif path.endswith("package.json"):
+        for line in _scripts(text):
+            _command(inner, line)
+    elif path.endswith(tuple(tables().words["loads"]["entries"])):
+        for line in text.split("\n")[:500]:
+            _command(inner, _ENTRY.sub(r"\1", line))
+    else:
+        _literals(inner, text)
+    facts = list(apart.facts)
+    if any(f.kind == "grant" for f in facts) and any(f.kind == "network" and f.verb == ("socket",) for f in facts):
+        facts.append(Fact("network", verb=("socket",), traits=("hands_over_shell",)))
+    return [fact for fact in facts if speaks(fact)]
+
+
+def _scripts(text: str) -> list[str]:
+    """What a package manager runs by itself around an installation; a named script is looked through where it is run."""
+    try:
+        listed = json.loads(text)["scripts"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return []
+    names = ("preinstall", "install", "postinstall", "prepare", "prepublish", "preprepare", "postprepare")
+    return [listed[name] for name in names if isinstance(listed, dict) and isinstance(listed.get(name), str)]
+
+
+def _literals(shell: "Shell", text: str) -> None:
+    """Commands and paths that stand in quotes behind a word that starts programs or deletes, in languages without a parser here."""
+    for found in _STARTS.finditer(text):
+        words = [_quoted(found)]
+        at = found.end()
+        while (following := _NEXT.match(text, at)) and len(words) < 24:
+            words.append(_quoted(following))
+            at = following.end()
+        if " " in words[0].strip() or len(words) == 1:
+            _command(shell, words[0])
+        else:
+            commands.run(shell.child(), [Word(word, quoted=True) for word in words], EMPTY)
+    for found in _DELETES.finditer(text):
+        commands.delete_file(shell, Word(_quoted(found), quoted=True), frozenset({"recursive"}))
+    for found in _BARE.finditer(text):
+        _command(shell, next(group for group in found.groups() if group))
+
+
+def _quoted(found: re.Match[str]) -> str:
+    text = next((group for group in found.groups() if group is not None), "")
+    return re.sub(r"\$\{[^}]*\}|#\{[^}]*\}", HOLE, text.replace("\0", "?"))
+
+
+def _command(shell: "Shell", text: str) -> None:
+    if text.strip() and "\0" not in text.strip(HOLE)[:1]:
+        shell.child().source(text.replace(HOLE, "${_}"))
+
+
+def speaks(fact: Fact) -> bool:
+    """Whether a fact is held for something that is plain to see."""
+    from ony_core.taxonomy.engine import assess
+
+    if not at_least(assess((fact,)).risk, "high"):
+        return False
+    traits = set(fact.traits)
+    if fact.kind == "file":
+        return bool(traits & _FAR) and fact.verb != ("read",)
+    if fact.kind == "network":
+        return bool(traits & _AWAY)
+    if fact.kind == "opaque":
+        return "network" in traits
+    return fact.kind in ("sql", "command") and fact.program not in (UNLISTED, "project_code", "env") and "inline" not in traits

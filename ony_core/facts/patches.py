@@ -1,0 +1,73 @@
+"""What a patch does to files: the envelope of apply_patch, and unified diffs as git and patch take them.
+
+MUST: a patch nobody can read is not known to be harmless where it came from the network; the files a readable one names are judged by path.
+"""
+
+import re
+from typing import TYPE_CHECKING
+
+from ony_core.facts import commands
+from ony_core.facts.words import UNKNOWN, Flow, Made, Word
+
+if TYPE_CHECKING:
+    from ony_core.facts.shell import Shell
+
+_PART = re.compile(r"^\*\*\* (Add|Update|Delete) File: (.+)$|^\*\*\* (Move to): (.+)$", re.MULTILINE)
+_DIFF = re.compile(r"^(?:\+\+\+|---) (?:[abciow]/)?([^\t\n]+)|^(?:rename|copy) to (.+)$|^diff --git a/\S+ b/(.+)$", re.MULTILINE)
+MOST = 400
+
+
+def envelope(shell: "Shell", text: str | None) -> None:
+    """apply_patch: `*** Add File: …`, `*** Update File: …`, `*** Delete File: …`, `*** Move to: …`."""
+    parts = list(_PART.finditer(text)) if text is not None else []
+    if text is None or not parts or len(parts) > MOST:
+        shell.call.opaque("unparsed")
+        return
+    ends = [part.start() for part in parts[1:]] + [len(text)]
+    before: Made | None = None
+    for part, end in zip(parts, ends, strict=True):
+        action, word = part[1] or part[3], Word((part[2] or part[4]).strip(), quoted=True)
+        body = text[part.end() : end]
+        if action == "Delete":
+            commands.delete_file(shell, word)
+        elif action == "Add":
+            lines = [line[1:] for line in body.split("\n") if line.startswith("+")]
+            commands.write_file(shell, word, Flow("\n".join(lines) + "\n"))
+        else:
+            before = commands.known_content(shell, word) if action == "Update" else before
+            commands.write_file(shell, word, UNKNOWN, frozenset({"modify"}) if action == "Update" else frozenset())
+            if before is not None and before.text is not None:
+                commands.edited(shell, word, before, _changed(before.text, body))
+
+
+def _changed(text: str, body: str) -> str | None:
+    """The text after the hunks of one file, where each finds its place."""
+    for hunk in re.split(r"^@@.*\n?", body, flags=re.MULTILINE):
+        lines = [line for line in hunk.split("\n") if line[:1] in " +-" and line]
+        old = "\n".join(line[1:] for line in lines if line[0] != "+")
+        new = "\n".join(line[1:] for line in lines if line[0] != "-")
+        if not lines or old == new:
+            continue
+        if old not in text:
+            return None
+        text = text.replace(old, new, 1)
+    return text
+
+
+def diff(shell: "Shell", flow: Flow) -> None:
+    """A unified diff: every file it names is changed. One that came from the network and cannot be read could change any."""
+    if flow.text is None:
+        if "network" in flow.taints:
+            shell.call.add("opaque", traits={"network"})
+        return
+    names = {(a or b or c).strip() for a, b, c in _DIFF.findall(flow.text)} - {"/dev/null"}
+    for name in sorted(names)[:MOST]:
+        commands.write_file(shell, Word(name, quoted=True), UNKNOWN, frozenset({"modify"}))
+    if len(names) > MOST:
+        shell.call.opaque("too_deep")
+
+
+def diff_file(shell: "Shell", word: Word) -> None:
+    content = commands.known_content(shell, word)
+    taints = commands.read_file(shell, word) | (content.taints if content else frozenset())
+    diff(shell, Flow(content.text if content else None, taints))

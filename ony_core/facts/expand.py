@@ -119,7 +119,12 @@ def _joined(pieces: list[Word], between: str = "") -> Word:
     taints = NONE.union(*(p.taints for p in pieces)) if pieces else NONE
     flow = next((p.flow for p in pieces if p.flow), None)
     return Word(
-        between.join(p.text for p in pieces), any(p.glob for p in pieces), any(p.quoted for p in pieces), taints, flow, _ways(pieces, between)
+        between.join(p.text for p in pieces),
+        any(p.glob for p in pieces),
+        any(p.quoted for p in pieces),
+        taints,
+        flow,
+        _ways(pieces, between),
     )
 
 

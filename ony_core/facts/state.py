@@ -27,9 +27,7 @@ class State:
 
 
 def keep(shell: "Shell") -> State:
-    return State(
-        dict(shell.variables), dict(shell.arrays), dict(shell.functions), dict(shell.aliases), shell.arguments, shell.cwd
-    )
+    return State(dict(shell.variables), dict(shell.arrays), dict(shell.functions), dict(shell.aliases), shell.arguments, shell.cwd)
 
 
 def put(shell: "Shell", state: State) -> None:

@@ -28,7 +28,7 @@ def run_path(shell: "Shell", argv: list[Word], stdin: Flow) -> Flow:
         from ony_core.facts import commands
 
         return commands.run(shell, [Word(name), *argv[1:]], stdin)
-    return run_file(shell, argv[0], argv[1:], "")
+    return run_file(shell, argv[0], argv[1:], "", stdin=stdin)
 
 
 def replaced(shell: "Shell", text: str) -> bool:
@@ -40,7 +40,7 @@ def replaced(shell: "Shell", text: str) -> bool:
     )
 
 
-def run_file(shell: "Shell", word: Word, arguments: list[Word], language: str, inside: bool = False) -> Flow:
+def run_file(shell: "Shell", word: Word, arguments: list[Word], language: str, inside: bool = False, stdin: Flow = UNKNOWN) -> Flow:
     """Runs a script file in the given language ("" = by its first line or ending)."""
     if not word.known or word.glob:
         shell.call.opaque("code_unknown")
@@ -50,6 +50,10 @@ def run_file(shell: "Shell", word: Word, arguments: list[Word], language: str, i
     program = program_named(word.text)
     if program is not None and program.name == GATE:
         return run(shell, [Word(GATE), *arguments], UNKNOWN)
+    known_as = _program_behind(word.text)
+    if known_as is not None:
+        with shell.call.lending(*(["made_by_session"] if _own_project(shell, word) else [])):
+            run(shell, [Word(known_as), *arguments], stdin)
     found = paths.traits_of(shell.call, shell.cwd, word)
     content = content_of(shell, word)
     traits = name_traits(word.text) | (found & {"tmp", "tmp_root", "home", "home_top", "outside", "system", "project", "unknown_path"})
@@ -63,6 +67,26 @@ def run_file(shell: "Shell", word: Word, arguments: list[Word], language: str, i
         return UNKNOWN
     shell.call.opaque("unreadable")
     return UNKNOWN
+
+
+def _program_behind(text: str) -> str | None:
+    """Projects carry scripts of a well-known program: `manage.py`, `bin/console`."""
+    known = tables().words["script_programs"]
+    tail = text.rpartition("/")[2]
+    parts = (tail, "/".join(text.split("/")[-2:]))
+    return next((known[part] for part in parts if part in known), None)
+
+
+def _own_project(shell: "Shell", word: Word) -> bool:
+    """Whether this session made the project itself, its settings included: then its database is no one else's."""
+    from ony_core.facts.own import session_made
+
+    if not session_made(shell, word):
+        return False
+    content = content_of(shell, word)
+    named = re.search(r"SETTINGS_MODULE\W+([\w.]+)", content.text or "") if isinstance(content, Made) else None
+    beside = word.text[: word.text.rfind("/") + 1]
+    return named is None or session_made(shell, Word(f"{beside}{named[1].replace('.', '/')}.py"))
 
 
 def _run_made(shell: "Shell", word: Word, made: Made, arguments: list[Word], language: str, traits: set[str], inside: bool) -> Flow:

@@ -23,9 +23,22 @@ def of(program: Program) -> Handler:
 @cache
 def table() -> dict[str, Handler]:
     """Every handler a table may name."""
-    from ony_core.facts.handlers import builtins, databases, files, git, infra, interpreters, network, remote, runners, system, wrappers
+    from ony_core.facts.handlers import (
+        builtins,
+        databases,
+        datastores,
+        files,
+        git,
+        infra,
+        interpreters,
+        network,
+        remote,
+        runners,
+        system,
+        wrappers,
+    )
 
-    modules = (builtins, databases, files, git, infra, interpreters, network, remote, runners, system, wrappers)
+    modules = (builtins, databases, datastores, files, git, infra, interpreters, network, remote, runners, system, wrappers)
     return {name: handler for module in modules for name, handler in module.HANDLERS.items()}
 
 

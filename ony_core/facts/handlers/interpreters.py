@@ -95,7 +95,7 @@ def python(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> 
     if rest[0].flow is not None:
         return _python_text(shell, rest[0].flow.text, rest[0].taints, understand)
     shell.call.add("command", program.name, args=len(rest))
-    return scripts.run_file(shell, rest[0], rest[1:], "python")
+    return scripts.run_file(shell, rest[0], rest[1:], "python", stdin=stdin)
 
 
 def _python_text(shell: "Shell", code: str | None, taints: frozenset[str], understand: "object") -> Flow:
@@ -161,7 +161,7 @@ def language(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -
             commands.use(shell, word, "modify" if edits else "read", frozenset())
         return Flow(None, stdin.taints)
     if rest and rest[0].text != "-":
-        return scripts.run_file(shell, rest[0], rest[1:], program.name)
+        return scripts.run_file(shell, rest[0], rest[1:], program.name, stdin=stdin)
     if stdin is not EMPTY:
         inline(shell, program.name, stdin.text, stdin.taints)
         return UNKNOWN

@@ -35,6 +35,14 @@ _BODY = (
     "--url-query",
 )
 _DESTROYS = re.compile(r"(?i)[/_.-](?:delete|destroy|drop|purge|truncate|flush|terminate|shutdown|_close|wipe|reset)|_cluster/settings")
+_ACTS = re.compile(
+    r"(?i)[?&](?:action|command|cmd|op)=(?:delete|unload|drop|truncate|flush|deletealias|deletereplica|deleteshard|stop|shutdown)|stream\.body="
+)
+_QUESTIONS = re.compile(
+    r"/(?:_m?search(?:/template|/scroll)?|_async_search|_count|_mget|_validate/query|_analyze|_field_caps|_explain(?:/[^/]+)?|_termvectors"
+    r"|_rank_eval|_render/template|_sql(?:/translate)?|_find|_all_docs|points/(?:search|query|scroll|count|recommend|discover)(?:/\w+)?"
+    r"|indexes/[^/]+/(?:search|documents/fetch)|multi-search|multi_search|api/v1/(?:query|query_range|series|labels)|select)/?(?:\?[^?]*)?$"
+)
 _METHODS = {"GET": "reads", "HEAD": "reads", "OPTIONS": "reads", "DELETE": "deletes", "PUT": "sends", "POST": "sends", "PATCH": "sends"}
 
 
@@ -136,6 +144,10 @@ def curl(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
         verb = "sends"
     if verb == "sends" and any(_DESTROYS.search(u.text) for u in urls):
         verb = "deletes"
+    if verb == "reads" and any(_ACTS.search(u.text) for u in urls):
+        verb = "deletes"  # servers that are told what to do by a GET: Solr, Hadoop
+    if verb == "sends" and method in ("", "POST", "GET") and _asks(urls, line, taints):
+        verb = "reads"
     for name in ("-K", "--config"):
         if line.value(name) is not None:
             verb = "sends"
@@ -147,6 +159,13 @@ def curl(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
         traits.add("saves")
     shell.call.add("network", program.name, (verb,), (), len(urls), _hosts(shell, urls), traits)
     return _saved(shell, line, urls)
+
+
+def _asks(urls: list[Word], line: Line, taints: frozenset[str]) -> bool:
+    """A question that search servers take as a body: plain text to an address whose path only searches."""
+    bodies = [v for f, v in line.values if f in _BODY]
+    plain = all(v.known and not _names_file(v) and f"{v.text} "[0] in "{[ '" for v in bodies)
+    return bool(urls) and plain and not taints and not line.value("-T", "--upload-file") and all(_QUESTIONS.search(u.text) for u in urls)
 
 
 def _hosts(shell: "Shell", urls: list[Word]) -> tuple[Target, ...]:
@@ -240,6 +259,9 @@ def netcat(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> 
         traits.add("secret")
     if stdin is not EMPTY:
         traits.add("sends")
+    asked = set((stdin.text or "").lower().split())
+    if asked and asked <= set(tables().words["names"]["socket_questions"]) and "hands_over_shell" not in traits:
+        traits.add("probe")  # `echo stats | nc cache 11211`, `echo ruok | nc zk 2181`
     if line.operands and _LOCAL.match(line.operands[0].text):
         traits.add("localhost")
     shell.call.add("network", program.name, ("socket",), (), len(line.operands), (), traits)

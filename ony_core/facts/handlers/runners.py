@@ -1,11 +1,13 @@
 """Programs that run what the project says: make, npm run, just, ./scripts; and pip-like installers whose source decides."""
 
 import re
+from functools import cache
 from typing import TYPE_CHECKING
 
 from ony_core.facts import commands, scripts
 from ony_core.facts.argv import Line, read
-from ony_core.facts.words import UNKNOWN, Flow, Word
+from ony_core.facts.words import HOLE, UNKNOWN, Flow, Word
+from ony_core.model import UNLISTED
 from ony_core.taxonomy.tables import Program, tables
 
 if TYPE_CHECKING:
@@ -35,7 +37,10 @@ def make(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
     names = [w.text for w in line.operands if "=" not in w.text]
     traits: set[str] = set()
     for name in names:
-        traits |= scripts.name_traits(name)
+        if name.startswith("db:") and program.name == "rake":
+            commands.run(shell, [Word("rails"), Word(name)], stdin)  # Rails' own tasks mean the same under both names
+        else:
+            traits |= scripts.name_traits(name)
     folder = line.value("-C", "--directory")
     inner = shell.child()
     if folder is not None:
@@ -138,7 +143,44 @@ def tool_runner(shell: "Shell", program: Program, words: list[Word], stdin: Flow
     return commands.run(shell, rest, stdin) if rest else UNKNOWN
 
 
+def project_command(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    """Django, Rails, Laravel, Symfony, Flask: a verb by its table; a command of the project by its name; code by what it names."""
+    line, _ = read(program, words)
+    found: set[str] = set()
+    if UNLISTED in line.verb or line.verb in (("*:*",),):
+        found |= scripts.name_traits(next((w.text for w in words if w.text[:1] != "-"), ""))
+    language = tables().words["project_commands"]["code_verbs"].get(line.verb[0] if line.verb else "")
+    if language is not None and "help" not in line.traits:
+        found |= _project_code(shell, language, line, stdin)
+    return commands.finish(shell, line, stdin, frozenset(found))
+
+
+def _project_code(shell: "Shell", language: str, line: Line, stdin: Flow) -> set[str]:
+    """Code that runs with the project's models at hand: by its own language, and by the methods that change data."""
+    from ony_core.facts.handlers.interpreters import inline
+    from ony_core.facts.python import understand
+
+    codes = [v.text for f, v in line.values if line.program.roles.get(f) == "text"]
+    codes += [w.text for w in line.operands if language == "ruby"]
+    if not codes and stdin.text:
+        codes = [stdin.text]
+    if not codes and stdin.text is None and stdin.taints:
+        shell.call.opaque("code_unknown")
+    for code in codes:
+        if language == "python":
+            understand(shell, code.replace(HOLE, "0"))
+        else:
+            inline(shell, language, code, frozenset())
+    return {"changes_data"} if any(_changes_data().search(code) for code in codes) else set()
+
+
+@cache
+def _changes_data() -> re.Pattern[str]:
+    return re.compile("|".join(tables().words["project_commands"]["changes_data"]))
+
+
 HANDLERS = {
+    "project_command": project_command,
     "make": make,
     "package_script": package_script,
     "package_runner": package_runner,

@@ -32,20 +32,30 @@ def assigned(shell: "Shell", name: str, node: Any, more: bool) -> None:
         shell.arrays[name] = before + words
 
 
-def every(shell: "Shell", name: str, quoted: bool) -> list[Word]:
-    """`"${a[@]}"`; without quotes each is split once more."""
+def every(shell: "Shell", name: str, start: str | None, length: str | None, quoted: bool) -> list[Word]:
+    """`"${a[@]}"`, `"${a[@]:1:2}"`; without quotes each is split once more."""
     if name not in shell.arrays:
-        return [hole(*shell.variable(name).taints)]
+        return [_lost(shell, name)]
+    first = int(start or 0)
+    held = shell.arrays[name][first : first + int(length) if length else None]
     if quoted:
-        return [replace(word, quoted=True) for word in shell.arrays[name]]
-    return [replace(word, text=text) for word in shell.arrays[name] for text in (word.text.split() if word.known else [word.text])]
+        return [replace(word, quoted=True) for word in held]
+    return [replace(word, text=text) for word in held for text in (word.text.split() if word.known else [word.text])]
+
+
+def _lost(shell: "Shell", name: str) -> Word:
+    """Words that the call itself gave, and that are not followed."""
+    before = shell.variables.get(name)
+    return hole(*before.taints, "indirection") if before is not None else hole()
 
 
 def element(shell: "Shell", name: str, index: str) -> Word:
     """`${a[1]}`"""
     held = shell.arrays.get(name)
     if held is None:
-        return hole()
+        return _lost(shell, name)
+    if not index:
+        return hole("indirection")
     at = int(index)
     texts = dict.fromkeys(held[n].text for n in (at, at - 1) if 0 <= n < len(held))
     taints = frozenset(taint for word in held for taint in word.taints)

@@ -17,13 +17,13 @@ MAX_LOOP = 24
 _WORKS = frozenset({"cd", "mkdir", "true", ":", "echo", "printf", "export", "pwd", "pushd"})  # taken to succeed, as `cd` itself is
 
 
-def sequence(shell: "Shell", node: Any, stdin: Flow) -> Flow:
-    """`a && b || c`: what the right side changes may or may not hold afterwards."""
+def sequence(shell: "Shell", node: Any, stdin: Flow, redirects: list[Any] | None = None) -> Flow:
+    """`a && b || c`: what the right side changes may or may not hold afterwards. redirects: of the last command."""
     left, right = node.named_children[0], node.named_children[1:]
     out = shell.statement(left, stdin)
     before = keep(shell)
     for child in right:
-        out = out.then(shell.statement(child, stdin))
+        out = out.then(shell.redirected(child, redirects, stdin) if redirects else shell.statement(child, stdin))
     if not (_works(left) and any(child.type == "&&" for child in node.children)):
         meet(shell, [before, keep(shell)])
     return out
@@ -101,20 +101,24 @@ def counted(shell: "Shell", node: Any, stdin: Flow) -> Flow:
     if not any(child.type == "in" for child in node.children) and shell.arguments is not None:
         values = list(shell.arguments)
     chosen = any(child.type == "select" for child in node.children)
-    if not values or len(values) > MAX_LOOP or chosen or any(w.glob or not w.known for w in values):
-        return _again(shell, lambda: _once(shell, name, hole(*(t for w in values for t in w.taints)), body, stdin))
+    sure = 0 < len(values) <= MAX_LOOP and not chosen and not any(w.glob or not w.known for w in values)
+    if not 0 < len(values) <= MAX_LOOP:
+        values = [hole(*(t for w in values for t in w.taints))]
+
+    def rounds() -> Flow:
+        out = EMPTY
+        for value in values:
+            shell.variables[name] = replace(value, quoted=True)
+            out = out.then(shell.statement(body, stdin))
+        return out
+
+    if not sure:
+        return _again(shell, rounds)
     outer, shell.escapes = shell.escapes, []
-    out = EMPTY
-    for value in values:
-        out = out.then(_once(shell, name, replace(value, quoted=True), body, stdin))
+    out = rounds()
     meet(shell, [keep(shell), *shell.escapes])
     shell.escapes = outer
     return out
-
-
-def _once(shell: "Shell", name: str, value: Any, body: Any, stdin: Flow) -> Flow:
-    shell.variables[name] = value
-    return shell.statement(body, stdin)
 
 
 def loop(shell: "Shell", node: Any, stdin: Flow) -> Flow:
@@ -135,10 +139,12 @@ def _again(shell: "Shell", once: Any) -> Flow:
     outer, shell.escapes = shell.escapes, []
     before = keep(shell)
     out: Flow = once()
-    if meet(shell, [before, keep(shell), *shell.escapes], forget=True):
-        middle, shell.escapes = keep(shell), []
+    ends = [before, keep(shell), *shell.escapes]
+    if meet(shell, ends, forget=True):
+        shell.escapes = []
         out = out.then(once())
-        meet(shell, [middle, keep(shell), *shell.escapes], forget=True)
+        ends += [keep(shell), *shell.escapes]
+    meet(shell, ends)
     shell.escapes = outer
     return out
 

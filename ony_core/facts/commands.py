@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ony_core.facts.shell import Shell
 
 GATE = "ony"  # the gate's own program
+_SILENT = frozenset({":", "true", "false", "test", "[", "sleep", "wait", "shopt", "break", "continue", "return"})  # they print nothing
 _VERSION = re.compile(r"-?\d[\d.]*[a-z]?$")
 
 
@@ -32,6 +33,8 @@ def run(shell: "Shell", argv: list[Word], stdin: Flow) -> Flow:
         argv = argv[1:]
     if not argv:
         return EMPTY
+    if any("indirection" in word.taints and not word.known and not word.others for word in argv[1:]) and _holds_something(argv[0].text):
+        shell.call.opaque("indirection")
     if any(word.others for word in argv):
         return named.each_way(shell, argv, stdin)
     first = argv[0]
@@ -65,6 +68,17 @@ def run(shell: "Shell", argv: list[Word], stdin: Flow) -> Flow:
             return scripts.run_path(shell, argv, stdin)
         loaded.look(shell, program)
         return handlers.of(program)(shell, program, argv[1:], stdin)
+
+
+@lru_cache(maxsize=4096)
+def _holds_something(text: str) -> bool:
+    """Whether words that the call hides from this reader could make its program do something that is held: all but those that print."""
+    program = program_named(text)
+    rules = tables().rules.get(("command", program.name), ()) if program is not None else ()
+    worst = any(program is not None and program.name in rule.program and at_least(rule.risk, "high") for rule in rules)
+    if program is None or worst:
+        return True
+    return program.handler not in ("", "echo", "read", "export") or (program.handler == "" and program.operands not in ("none", "text"))
 
 
 @lru_cache(maxsize=4096)
@@ -110,7 +124,8 @@ def unlisted(shell: "Shell", argv: list[Word]) -> Flow:
 def plain(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
     """A program that its table describes in full."""
     line, _ = read(program, words)
-    return finish(shell, line, stdin)
+    flow = finish(shell, line, stdin)
+    return EMPTY if program.name in _SILENT else flow
 
 
 def finish(

@@ -14,19 +14,22 @@ if TYPE_CHECKING:
     from ony_core.facts.shell import Shell
 
 _OPEN, _COMMA, _CLOSE = "\1", "\2", "\3"
+MARK = "\x05"  # stands before a backslash that begins a line, for the parser's sake; see heredocs.marked
 _BRACES = str.maketrans({"{": _OPEN, ",": _COMMA, "}": _CLOSE})
 _PLAIN = str.maketrans({_OPEN: "{", _COMMA: ",", _CLOSE: "}"})
 _GLOB = re.compile(r"(?<!\\)[*?\[]")
+_BLANKS = re.compile(r"[ \t\n]+")
 _ESCAPE = re.compile(r"\\(\n|.)", re.DOTALL)
 _IN_QUOTES = re.compile(r'\\([$`"\\\n])')
 _ANSI = re.compile(r"\\(x[0-9A-Fa-f]{1,2}|u[0-9A-Fa-f]{1,4}|U[0-9A-Fa-f]{1,8}|[0-7]{1,3}|c.|.)", re.DOTALL)
-_EVERY_ARGUMENT = re.compile(r'"\$(?:@|\{@(?::([1-9]\d{0,3}))?\})"\Z')
+_EVERY_ARGUMENT = re.compile(r'"\$(?:@|\{@(?::([1-9]\d{0,3})(?::(\d{1,3}))?)?\})"\Z')
 _LETTERS = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "e": "\x1b", "E": "\x1b", "f": "\f", "v": "\v", "\n": ""}
 MAX_BRACES = 64
 
 
 def text_of(node: Any) -> str:
-    return str(node.text.decode("utf-8", "replace"))
+    text = str(node.text.decode("utf-8", "replace"))
+    return text.replace(MARK, "") if MARK in text else text
 
 
 def words_of(shell: "Shell", node: Any) -> list[Word]:
@@ -35,13 +38,14 @@ def words_of(shell: "Shell", node: Any) -> list[Word]:
     if kind == "word":
         return _braces(_bare(text_of(node)))
     if kind in ("string", "expansion") and (found := parameters.EVERY.fullmatch(text_of(node))):
-        return arrays.every(shell, found[1], quoted=kind == "string")
+        return arrays.every(shell, found[1], found[2], found[3], quoted=kind == "string")
     if kind in ("simple_expansion", "expansion"):
         return _split(_by_ifs(shell, _value(shell, node)))
     if kind == "command_substitution":
         return _split(shell.substitute(node))
     if kind == "string" and shell.arguments is not None and (every := _EVERY_ARGUMENT.match(text_of(node))):
-        return shell.arguments[int(every[1] or 1) - 1 :]
+        start = int(every[1] or 1) - 1
+        return shell.arguments[start : start + int(every[2]) if every[2] else None]
     if kind == "concatenation":
         return _concatenation(shell, node)
     return [_one(shell, node)]
@@ -98,34 +102,37 @@ def _string(shell: "Shell", node: Any) -> Word:
 
 
 def _concatenation(shell: "Shell", node: Any) -> list[Word]:
-    pieces: list[Word] = []
+    words: list[list[Word]] = [[]]
     for child in node.named_children:
         if child.type == "word":
-            pieces.append(_bare(text_of(child)))
+            words[-1].append(_bare(text_of(child)))
         elif child.type in ("simple_expansion", "expansion"):
-            pieces.append(_value(shell, child))
+            _spread(words, _by_ifs(shell, _value(shell, child)))
         elif child.type == "command_substitution":
-            pieces.append(shell.substitute(child))
+            _spread(words, _by_ifs(shell, shell.substitute(child)))
         elif child.type == "brace_expression":
-            pieces.append(Word(HOLE, glob=True))
+            words[-1].append(Word(HOLE, glob=True))
         else:
-            pieces.append(_one(shell, child))
-    unquoted_split = any(c.type in ("simple_expansion", "expansion", "command_substitution") for c in node.named_children)
-    made = _joined(pieces)
-    return _split(made) if unquoted_split and any(c in made.text for c in " \t\n") and not made.quoted else _braces(made)
+            words[-1].append(_one(shell, child))
+    return [word for pieces in words if pieces for word in _braces(_joined(pieces))]
+
+
+def _spread(words: list[list[Word]], value: Word) -> None:
+    """Field splitting of an expansion within a word: blanks end the word before and begin another."""
+    first, *more = _BLANKS.split(value.text) if value.known else [value.text]
+    if not more:
+        words[-1].append(value)
+        return
+    words[-1].extend([value.part(first)] if first else [])
+    for text in more:
+        words.append([value.part(text)] if text else [])
 
 
 def _joined(pieces: list[Word], between: str = "") -> Word:
     taints = NONE.union(*(p.taints for p in pieces)) if pieces else NONE
     flow = next((p.flow for p in pieces if p.flow), None)
-    return Word(
-        between.join(p.text for p in pieces),
-        any(p.glob for p in pieces),
-        any(p.quoted for p in pieces),
-        taints,
-        flow,
-        _ways(pieces, between),
-    )
+    text, ways = between.join(p.text for p in pieces), _ways(pieces, between)
+    return Word(text, any(p.glob for p in pieces), any(p.quoted for p in pieces), taints, flow, ways)
 
 
 def _ways(pieces: list[Word], between: str) -> tuple[str, ...]:

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 _NAMED = re.compile(r"\$\{(\w+)(##?|%%?|//?[#%]?|\^\^?|,,?|:)([^$`\"'\\{}()\0]*)\}", re.DOTALL)
 _INDIRECT = re.compile(r"\$\{!(\w+)\}")
+_KEYED = re.compile(r"\$\{(\w+)\[[^]$`]*\]\}")
 _ELEMENT = re.compile(r"\$\{(\w+)\[(\d{1,3})\]\}")
-EVERY = re.compile(r'"?\$\{(\w+)\[[@*]\]\}"?')
+EVERY = re.compile(r'"?\$\{(\w+)\[[@*]\](?: *: *(\d{1,3})(?: *: *(\d{1,3}))?)? *\}"?')
 _SLICE = re.compile(r" *(-?\d{1,4})(?: *: *(-?\d{1,4}))? *")
 MAX_TEXT = 4096
 
@@ -29,14 +30,16 @@ def value(shell: "Shell", raw: str) -> Word | None:
         return shell.variable(name.text) if name.known and name.text.isidentifier() else hole()
     if found := _ELEMENT.fullmatch(raw):
         return arrays.element(shell, found[1], found[2])
+    if found := _KEYED.fullmatch(raw):
+        return arrays.element(shell, found[1], "")
     found = _NAMED.fullmatch(raw)
     if not found or (found[3][:1] in ("-", "=", "+", "?") and found[2] == ":"):
         return None
     before = shell.variable(found[1])
     texts = [_changed(text, found[2], found[3]) for text in before.others or (before.text,)]
     known = [text for text in texts if text is not None]
-    if len(known) < len(texts) or not (before.known or before.others):
-        return hole(*before.taints)
+    if len(known) < len(texts):
+        return hole(*before.taints, *(["indirection"] if before.known or before.others else []))
     return Word(known[0], taints=before.taints) if len(set(known)) == 1 else Word(before.text, taints=before.taints, others=tuple(known))
 
 

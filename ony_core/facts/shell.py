@@ -10,13 +10,12 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from ony_core.facts import arrays, branches, commands
+from ony_core.facts import arrays, branches, commands, heredocs
 from ony_core.facts.call import Call
 from ony_core.facts.expand import text_of, word_of, words_of
 from ony_core.facts.state import State
 from ony_core.facts.words import EMPTY, HOLE, UNKNOWN, Flow, Made, Word, hole
 
-_BACKTICKS = re.compile(r"(?<!\\)`([^`]*)`")
 MAX_NODES_DEEP = 100
 MAX_NAMES = 512
 LONG = 1 << 18  # characters of one variable
@@ -119,7 +118,7 @@ class Shell:
             if not fits or len(text) > self.call.MAX_TEXT:
                 self.call.opaque("too_deep")
                 return UNKNOWN
-            root = self._tree(text.encode("utf-8", "replace"))
+            root = self._tree(heredocs.marked(text).encode("utf-8", "replace"))
             if root is None:
                 self.call.opaque("too_deep")
                 return UNKNOWN
@@ -198,7 +197,7 @@ class Shell:
         for child in node.named_children:
             if child.type == "variable_assignment":
                 self._own(text_of(child.child_by_field_name("name")), word)
-                name, _ = self._assign(child, word == "export", first.get(child.id))  # a declaration's values are worked out before it
+                name, _ = self._assign(child, word == "export", first.get(child.id))
                 if word == "readonly":
                     self.fixed.add(name)
             elif child.type == "variable_name":
@@ -295,6 +294,7 @@ class Shell:
                     found = found[1:]
                 argv.extend(found)
                 end, was_word = child.end_byte, True
+        here.sort(key=lambda redirect: redirect.start_byte)  # the last of them counts
         for redirect in here:
             argv.extend(w for c in redirect.children_by_field_name("argument") for w in self._argument(c))
             if redirect.type == "file_redirect":  # the grammar hands the words after `> file` to the redirect
@@ -316,13 +316,18 @@ class Shell:
         return start == end + 2 and node.text[end - node.start_byte : start - node.start_byte] == b"\\\n"
 
     def _redirected(self, node: Any, stdin: Flow) -> Flow:
-        body = node.child_by_field_name("body")
-        redirects = [c for c in node.named_children if c.type.endswith("_redirect")]
+        return self.redirected(node.child_by_field_name("body"), [c for c in node.named_children if c.type.endswith("_redirect")], stdin)
+
+    def redirected(self, body: Any, redirects: list[Any], stdin: Flow) -> Flow:
+        """A statement with redirects; the grammar hangs those of the last command of a list on the whole list."""
         if body is not None and body.type == "command":
-            flow = self._command(body, redirects, stdin)
-        else:
-            flow = self._with_redirects(redirects, stdin, lambda given: self.statement(body, given) if body is not None else EMPTY)
-        return flow
+            return self._command(body, redirects, stdin)
+        if body is not None and body.type == "list":
+            return branches.sequence(self, body, stdin, redirects)
+        if body is not None and body.type == "redirected_statement":
+            inner = [c for c in body.named_children if c.type.endswith("_redirect")]
+            return self.redirected(body.child_by_field_name("body"), redirects + inner, stdin)
+        return self._with_redirects(redirects, stdin, lambda given: self.statement(body, given) if body is not None else EMPTY)
 
     def _with_redirects(self, redirects: list[Any], stdin: Flow, run: Any) -> Flow:
         outputs: list[tuple[Word, bool, bool]] = []
@@ -334,7 +339,7 @@ class Shell:
         while waiting:
             redirect = waiting.pop(0)
             if redirect.type == "heredoc_redirect":
-                given = self._heredoc(redirect, waiting, tails)
+                given = heredocs.given(self, redirect, waiting, tails)
             elif redirect.type == "herestring_redirect":
                 word = word_of(self, redirect.named_children[-1]) if redirect.named_children else hole()
                 given = Flow(word.text + "\n" if word.known else None, word.taints)
@@ -351,26 +356,6 @@ class Shell:
                 else self.statement(tail, stdin)
             )
         return flow
-
-    def _heredoc(self, node: Any, waiting: list[Any], tails: list[Any]) -> Flow:
-        given = UNKNOWN
-        quoted = any(c in text_of(s) for s in node.named_children if s.type == "heredoc_start" for c in "'\"\\")
-        for child in node.children:
-            if child.type == "heredoc_body":
-                word = Word(text_of(child)) if quoted else word_of(self, child)
-                for code in [] if quoted else _BACKTICKS.findall(text_of(child)):  # the grammar takes them for text here
-                    self.child().source(code)
-                given = Flow(word.text if word.known else None, word.taints)
-                if not word.known:
-                    given = Flow(word.text, word.taints | {"holes"})
-            elif child.type.endswith("_redirect"):
-                waiting.append(child)
-            elif child.type == "ERROR":
-                self.call.opaque("unparsed")
-            elif child.is_named and child.type not in ("heredoc_start", "heredoc_end", "file_descriptor"):
-                argument = node.field_name_for_child(node.children.index(child)) == "argument"
-                tails.extend([] if argument else [child])
-        return given
 
     def _file_redirect(self, node: Any, given: Flow, outputs: list[tuple[Word, bool, bool]]) -> Flow:
         operator = next((c.type for c in node.children if not c.is_named), ">")

@@ -3,10 +3,10 @@
 MUST: forget or keep both wherever two ways disagree; the last way written is not the last way taken.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ony_core.facts.words import HOLE, NONE, Word
+from ony_core.facts.words import HOLE, NONE, Made, Word
 
 if TYPE_CHECKING:
     from ony_core.facts.shell import Shell
@@ -24,16 +24,19 @@ class State:
     aliases: dict[str, Word]
     arguments: list[Word] | None
     cwd: str
+    made: dict[str, Made]
 
 
 def keep(shell: "Shell") -> State:
-    return State(dict(shell.variables), dict(shell.arrays), dict(shell.functions), dict(shell.aliases), shell.arguments, shell.cwd)
+    names = (dict(shell.variables), dict(shell.arrays), dict(shell.functions), dict(shell.aliases))
+    return State(*names, shell.arguments, shell.cwd, dict(shell.call.made))
 
 
 def put(shell: "Shell", state: State) -> None:
     shell.variables, shell.arrays = dict(state.variables), dict(state.arrays)
     shell.functions, shell.aliases = dict(state.functions), dict(state.aliases)
     shell.arguments, shell.cwd = state.arguments, state.cwd
+    shell.call.made = dict(state.made)
 
 
 def meet(shell: "Shell", states: list[State], forget: bool = False) -> bool:
@@ -58,7 +61,19 @@ def meet(shell: "Shell", states: list[State], forget: bool = False) -> bool:
             shell.arguments, changed = None, True
         if shell.cwd != other.cwd:
             shell.cwd, changed = HOLE, True
+        for path in _differing(shell.call.made, other.made):
+            shell.call.made[path] = _file(shell.call.made.get(path), other.made.get(path))
     return changed
+
+
+def _file(one: Made | None, other: Made | None) -> Made:
+    """A file that is as one way left it, or as another did; where one made it and the other did not, it is that one's or not there."""
+    if one is None or other is None:
+        made = one or other or Made()
+        return replace(made, text=None) if "changed" in made.taints else replace(made, gone=False)
+    texts = dict.fromkeys((one.text, other.text))
+    text = "\n".join(text for text in texts if text is not None) if None not in texts else None  # running both is the careful reading
+    return Made(text, one.taints | other.taints, one.folder and other.folder, one.gone and other.gone)
 
 
 def _differing(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
@@ -79,4 +94,6 @@ def _either(ways: tuple[Word | None, Word | None], forget: bool) -> Word:
     texts = dict.fromkeys(text for way in ways for text in ((way.others or (way.text,)) if way is not None else (HOLE,)))
     if len(texts) == 1:
         return Word(next(iter(texts)), any(way.glob for way in ways if way is not None), False, taints)
-    return Word(HOLE, taints=taints, others=() if forget or len(texts) > MAX_WAYS else tuple(texts))
+    if forget or len(texts) > MAX_WAYS:
+        return Word(HOLE, taints=taints | ({"indirection"} if all(HOLE not in text for text in texts) else NONE))
+    return Word(HOLE, taints=taints, others=tuple(texts))

@@ -10,13 +10,25 @@ import shutil
 import signal
 import subprocess
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
-from tests.facts.command_lines import REAL, STUBS
+from tests.facts.command_lines import FOLDERS, READS_INPUT, REAL, STUBS
 
-LIMITS = 'ulimit -t 2 -f 256 -c 0; exec bash --norc --noprofile -c "$1"'
-STUB = '#!/bin/sh\nprintf \'%s\\0\' "${0##*/}" "$#" "$@" >&9\n'
+LIMITS = 'ulimit -t 2 -f 256 -c 0; exec "$@"'
+SHELLS = {"bash": ["bash", "--norc", "--noprofile", "-c"], "dash": ["dash", "-c"], "zsh": ["zsh", "-f", "-c"]}
+STUB = '#!/bin/sh\nprintf \'%s\\0\' "${0##*/}" "$(pwd -P)" "$given" "$#" "$@" >&9\n'
+READING = '[ "$#" != 0 ] || while IFS= read -r line || [ -n "$line" ]; do given=$given$line"\n"; done\n'
 SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Started:
+    """One program that really ran: its words, the folder below the working folder, and what it was fed (a few programs only)."""
+
+    argv: list[str]
+    folder: str = ""
+    given: str = ""
 
 
 class RealShell:
@@ -26,21 +38,32 @@ class RealShell:
         self.programs, self.work = folder / "bin", folder / "work"
         self.programs.mkdir()
         for name in STUBS:
-            (self.programs / name).write_text(STUB)
+            head, rest = STUB.split("\n", 1)
+            (self.programs / name).write_text(f"{head}\ngiven=\n{READING if name == READS_INPUT else ''}{rest}")
             (self.programs / name).chmod(0o755)
-        for name in REAL:
+        for name in [*REAL, *SHELLS]:
             found = shutil.which(name, path="/usr/bin:/bin:/usr/local/bin:/opt/homebrew/bin")
-            assert found, f"this machine has no {name}"
-            (self.programs / name).symlink_to(found)
+            assert found or name in SHELLS, f"this machine has no {name}"
+            if found and name not in STUBS:
+                (self.programs / name).unlink(missing_ok=True)
+                (self.programs / name).symlink_to(found)
 
-    def ran(self, line: str) -> list[list[str]] | None:
-        """The argv of every stub that was started, in order; None if the line took too long, or too much."""
+    def has(self, shell: str) -> bool:
+        return (self.programs / shell).exists()
+
+    def files(self) -> list[str]:
+        """What the last line left behind, named from the working folder."""
+        return sorted(str(path.relative_to(self.work)) for path in self.work.rglob("*") if not path.is_dir())
+
+    def ran(self, line: str, shell: str = "bash") -> list[Started] | None:
+        """Every stub that was started, in order; None if the line took too long, or too much."""
         shutil.rmtree(self.work, ignore_errors=True)
-        self.work.mkdir()
+        for name in FOLDERS:
+            (self.work / name).mkdir(parents=True, exist_ok=True)
         reader, writer = os.pipe()
         os.set_inheritable(writer, True)
         process = subprocess.Popen(
-            [str(self.programs / "bash"), "--norc", "-c", f"exec 9>&{writer} {writer}>&-; {LIMITS}", "bash", line],
+            [str(self.programs / "bash"), "--norc", "-c", f"exec 9>&{writer} {writer}>&-; {LIMITS}", "-", *SHELLS[shell], line],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -56,7 +79,7 @@ class RealShell:
             _end(process)
             os.close(reader)
         ended_by_limit = process.returncode in (-signal.SIGXCPU, -signal.SIGKILL)
-        return None if data is None or ended_by_limit else _records(data)
+        return None if data is None or ended_by_limit else _records(data, os.path.realpath(self.work))
 
 
 def _until_closed(reader: int) -> bytes | None:
@@ -76,11 +99,11 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _records(data: bytes) -> list[list[str]]:
+def _records(data: bytes, top: str) -> list[Started]:
     words = data.decode("utf-8", "surrogateescape").split("\0")[:-1]
     found, at = [], 0
     while at < len(words):
-        count = int(words[at + 1])
-        found.append([words[at], *words[at + 2 : at + 2 + count]])
-        at += 2 + count
+        name, folder, given, count = words[at], words[at + 1], words[at + 2], int(words[at + 3])
+        found.append(Started([name, *words[at + 4 : at + 4 + count]], folder.removeprefix(top).strip("/"), given))
+        at += 4 + count
     return found

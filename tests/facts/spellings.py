@@ -81,7 +81,6 @@ def trimmed(writer: Writer, word: str) -> str:
             ("##*@", "a@b@" + word),
             ("%%@*", word + "@a@b"),
             ("//xx", left + "xx" + right),
-            ("@Q", word),
             (",,", word),
             ("^^", word),
             (":0", word),
@@ -97,6 +96,7 @@ def indirect(writer: Writer, word: str) -> str:
 
 
 def named_reference(writer: Writer, word: str) -> str:
+    writer.beyond = True
     name = writer.set(word)
     writer.before.append(f"declare -n R{name}={name}")
     return f'"$R{name}"'
@@ -119,12 +119,14 @@ def output(writer: Writer, word: str) -> str:
 
 
 def element(writer: Writer, word: str) -> str:
+    writer.beyond = True
     name = writer.name()
     writer.before.append(f"{name}=(x {shlex.quote(word)} y)")
     return writer.pick(['"${{{}[1]}}"', '"${{{}[@]:1:1}}"']).format(name)
 
 
 def keyed(writer: Writer, word: str) -> str:
+    writer.beyond = True
     name = writer.name()
     writer.before.append(f"declare -A {name}; {name}[k]={shlex.quote(word)}")
     return f'"${{{name}[k]}}"'
@@ -157,10 +159,12 @@ SPELLINGS: list[Callable[[Writer, str], str]] = [
 
 
 def braces(writer: Writer, argv: list[str]) -> str:
+    writer.beyond = True
     return "{" + ",".join(argv) + "}" if all(plain(w) for w in argv) else writer.words(argv)
 
 
 def by_ifs(writer: Writer, argv: list[str]) -> str:
+    writer.beyond = True
     return writer.pick(["$IFS", "${IFS}"]).join([*argv[:-1], "''" + argv[-1]]) if all(plain(w) for w in argv) else writer.words(argv)
 
 
@@ -196,6 +200,7 @@ def shifted(writer: Writer, argv: list[str]) -> str:
 
 
 def own_separator(writer: Writer, argv: list[str]) -> str:
+    writer.beyond = True
     if not all(plain(w) and ":" not in w for w in argv):
         return writer.words(argv)
     name = writer.set(":".join(argv))
@@ -204,6 +209,7 @@ def own_separator(writer: Writer, argv: list[str]) -> str:
 
 
 def read_words(writer: Writer, argv: list[str]) -> str:
+    writer.beyond = True
     if not all(plain(w) for w in argv):
         return writer.words(argv)
     names = [writer.name() for _ in argv]
@@ -220,6 +226,33 @@ def collected(writer: Writer, argv: list[str]) -> str:
     name, item = writer.name(), writer.name()
     writer.before.append(f'{name}=(); for {item} in {writer.words(argv)}; do {name}+=("${item}"); done')
     return f'"${{{name}[@]}}"'
+
+
+def beyond(form: str) -> Callable[[Writer, list[str]], str]:
+    def whole(writer: Writer, argv: list[str]) -> str:
+        writer.beyond = True
+        return form.replace("{f}", writer.word(argv[0])).replace("{r}", writer.words(argv[1:]))
+
+    return whole
+
+
+def aliased(writer: Writer, argv: list[str]) -> str:
+    """An alias holds from the next line on."""
+    writer.beyond = True
+    name = "al" + writer.name()
+    at = writer.random.randint(1, len(argv))
+    writer.before.append(f"shopt -s expand_aliases\nalias {name}={shlex.quote(shlex.join(argv[:at]))}\n:")
+    return f":\n{name} {writer.words(argv[at:])}"
+
+
+def operand_loop(writer: Writer, argv: list[str]) -> str:
+    name = writer.name()
+    return f'for {name} in {writer.words(argv[-1:])} other; do {writer.words(argv[:-1])} "${{{name}}}"; done'
+
+
+def read_operands(writer: Writer, argv: list[str]) -> str:
+    name = writer.name()
+    return f'while read -r {name}; do {writer.words(argv[:-1])} "${name}"; done <<< {shlex.quote(argv[-1])}'
 
 
 WHOLE: list[Callable[[Writer, list[str]], str]] = [
@@ -253,8 +286,11 @@ WHOLE: list[Callable[[Writer, list[str]], str]] = [
     lambda w, a: f"eval {shlex.quote(shlex.join(a))}",
     lambda w, a: f"builtin eval {shlex.quote(shlex.join(a))}",
     lambda w, a: f"echo {shlex.quote(a[-1])} | xargs -I% {w.words(a[:-1])} %",
-    lambda w, a: f"printf '%s\\0' {w.words(a[1:])} | xargs -0 {w.word(a[0])}",
-    lambda w, a: f"printf '%s\\0' {w.words(a)} | xargs -0 env",
+    beyond("printf '%s\\0' {r} | xargs -0 {f}"),
+    beyond("printf '%s\\0' {f} {r} | xargs -0 env"),
+    aliased,
+    operand_loop,
+    read_operands,
     lambda w, a: f"xargs -n 9 {w.words(a[:1])} <<< {shlex.quote(shlex.join(a[1:]))}",
     lambda w, a: f"find . -maxdepth 0 -exec {w.words(a)} \\;",
     lambda w, a: f"find . -maxdepth 0 -exec {w.words(a)} {{}} +",

@@ -50,6 +50,9 @@ HELD = [
     "n=v; v=rm; ${!n} -rf src",
     "alias g='git push'\ng --force origin main",
     "alias ls='rm -rf'\nls src",
+    "if true; then echo 'rm -rf src' > f; else echo ls > f; fi; sh f",
+    "echo 'rm -rf src' > f.sh; false && echo ls > f.sh; sh f.sh",
+    "bash <<< ls < scripts/wipe.sh <<< 'rm -rf src'",
     "v=out; false && v=.claude/settings.json; echo x > $v",
 ]
 PASSES = [
@@ -65,6 +68,7 @@ PASSES = [
     "f() { local d=$1; ls \"$d\"; }; f src; f tests",
     "shopt -s expand_aliases\nalias ll='ls -l'\n:",
     "n=v; v=status; git ${!n}",
+    "true && echo ls > f.sh; sh f.sh; rm f.sh",
     "for i in 1 2 3; do [ -f x$i ] && break; done; ls x$i",
 ]  # fmt: skip
 
@@ -88,3 +92,24 @@ def test_both_ways_are_named() -> None:
     found = assessed("v=src; [ -d lib ] && v=lib; git push --force origin main; rm -rf $v")
     assert {"git.force_push", "file.delete_recursive"} <= set(found.keys)
     assert not any(fact.kind == "opaque" for fact in found.facts)
+
+
+BELOW = [
+    ("bash <<'E'\n\\rm -rf src\nE\n", "bash <<'E'\n\\ls src\nE\n"),
+    ("bash <<'E' >out 2>&1\n\\rm -rf src\nE\n", "bash <<'E' >out 2>&1\n\\ls src\nE\n"),
+    ("cat <<'E' | bash\n\\rm \\\n -rf \\\n src\nE\n", "cat > a.tex <<E\n\\documentclass{article}\n\\begin{document} rm -rf src\nE\n"),
+    ("chmod${IFS}-R${IFS}777${IFS}''/srv/data", "ls${IFS}''src"),
+    ("xargs rm <<< \"-rf 'src'\"", "xargs ls <<< \"-l 'src'\""),
+    ("printf -v v %s --force; git push origin main $v", "printf -v v %s --dry-run; git push origin main $v"),
+    ("read -r a b <<< 'rm -rf'; $a $b src", "read -r a b <<< 'ls -l'; $a $b src"),
+    ("git reset $(: ; echo --hard) HEAD~9", "git log $(: ; echo --oneline)"),
+    ("declare -A v; v[k]=--force; git push origin \"${v[k]}\" main", "declare -A v; v[k]=x; echo \"${v[k]}\""),
+    ("v=(x --force y); git push \"${v[@]:1:1}\" origin main", "v=(x status y); git \"${v[@]:1:1}\""),
+    ("echo 'printf %s \\r\\m' > /dev/null; printf '%s\\n' '\\r\\m -rf src' | bash", "printf '%s\\n' '\\l\\s src' | bash"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("held", "passes"), BELOW)
+def test_spellings_that_a_real_shell_showed(held: str, passes: str) -> None:
+    assert gate(assessed(held), "on") == "hold"
+    assert gate(assessed(passes), "on") == "pass"

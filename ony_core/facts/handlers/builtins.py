@@ -1,5 +1,6 @@
 """What the shell does itself: folders, evaluation, sourcing, aliases, traps, output."""
 
+import re
 from typing import TYPE_CHECKING
 
 from ony_core.facts import commands, paths
@@ -92,7 +93,10 @@ def echo(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
     taints = frozenset(t for w in words for t in w.taints)
     if program.name == "printf":
         if len(words) > 1 and words[0].text.startswith("-v"):
-            shell.variables[words[0].text[2:] or words[1].text] = hole(*taints)
+            name, rest = (words[0].text[2:], words[1:]) if words[0].text[2:] else (words[1].text, words[2:])
+            made = _printf(rest, taints)
+            shell.variables[name] = Word(made.text, taints=taints) if made.text is not None else hole("indirection", *taints)
+            return EMPTY
         return _printf(words, taints)
     escapes = newline = False
     while words and words[0].text[:1] == "-" and words[0].text[1:] and set(words[0].text[1:]) <= set("neE"):
@@ -116,7 +120,8 @@ def _printf(words: list[Word], taints: frozenset[str]) -> Flow:
         return Flow(None, taints)
     rounds = len(values) if len(pieces) == 2 else 1
     for turn in range(rounds):
-        out += pieces[0] + "".join(ansi(values[turn + i].text) + p[1:] for i, p in enumerate(pieces[1:]))
+        given = [values[turn + i].text for i in range(len(pieces) - 1)]
+        out += pieces[0] + "".join((ansi(text) if p[0] == "b" else text) + p[1:] for text, p in zip(given, pieces[1:], strict=True))
     return Flow(out.replace("\1", "%"), taints)
 
 
@@ -141,11 +146,31 @@ def cat(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flo
 
 def read_variable(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
     line = commands.line_of(program, words)
-    text = stdin.text.strip() if stdin is not EMPTY and stdin.text is not None and stdin.text.count("\n") <= 1 else HOLE
-    for word in line.operands:
-        shell.variables[word.text] = Word(text if len(line.operands) == 1 else HOLE, taints=stdin.taints)
+    known = stdin is not EMPTY and stdin.text is not None and "\\" not in stdin.text and not line.flags - {"-r", "-e"}
+    text = (stdin.text or "").rstrip("\n") if known else HOLE
+    marks = shell.variables.get("IFS", Word(" \t\n")).text
+    lost = {"indirection"} if stdin.text is not None and (not known or HOLE in marks or "\n" in text) else set()
+    fields = [HOLE] * len(line.operands) if lost or not known else _fields(text, marks, len(line.operands))
+    for word, value in zip(line.operands, fields, strict=True):
+        shell.arrays.pop(word.text, None)
+        shell.variables[word.text] = Word(value, taints=stdin.taints | lost)
     shell.call.add("command", program.name, args=len(line.operands))
     return EMPTY
+
+
+def _fields(text: str, marks: str, count: int) -> list[str]:
+    """What `read` makes of a line: a field for each name, the last gets the rest."""
+    blanks = "".join(c for c in marks if c in " \t\n")
+    text = text.strip(blanks)
+    found: list[str] = []
+    while len(found) < count - 1:
+        cut = re.search("[" + re.escape(marks) + "]", text) if marks else None
+        if cut is None:
+            break
+        found.append(text[: cut.start()])
+        text = text[cut.end() :].lstrip(blanks)
+    found.append(text)
+    return found + [""] * (count - len(found))
 
 
 def pwd(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:

@@ -1,5 +1,6 @@
 """Programs that run the command in their own operands: sudo, env, timeout, xargs, watch, find's cousins."""
 
+import shlex
 from typing import TYPE_CHECKING
 
 from ony_core.facts import commands
@@ -57,6 +58,9 @@ def env(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flo
     return commands.run(inner, rest, stdin)
 
 
+MAX_GIVEN = 64
+
+
 def xargs(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
     """xargs, parallel: the command runs with operands that arrive on standard input (or after `:::`)."""
     line, rest = read(program, words, stop_at_operand=0)
@@ -65,8 +69,10 @@ def xargs(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> F
         return EMPTY
     texts = [w.text for w in rest]
     given = [hole(*stdin.taints)]
-    if stdin.text is not None and HOLE not in stdin.text and stdin.text.split():
-        given = [Word(t, taints=stdin.taints) for t in stdin.text.split()[:16]]
+    if stdin.text is not None and HOLE not in stdin.text and (texts_in := _input(stdin.text)):
+        given = [Word(t, taints=stdin.taints) for t in texts_in[:MAX_GIVEN]]
+        if len(texts_in) > MAX_GIVEN:
+            given.append(hole(*stdin.taints))
     for mark in (":::", "::::", ":::+"):
         if mark in texts:
             given, rest = rest[texts.index(mark) + 1 :] or given, rest[: texts.index(mark)]
@@ -90,6 +96,14 @@ def xargs(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> F
                 shell.child().source(word.text.replace(HOLE, "${_}")) if word.text != HOLE else shell.call.opaque("code_unknown")
         return EMPTY
     return commands.run(shell.child(), _filled(rest, slot.text if slot else "{}", given, slot is not None), Flow(None, stdin.taints))
+
+
+def _input(text: str) -> list[str]:
+    """The words xargs reads: it takes quotes and backslashes away, as a shell would."""
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return text.split()
 
 
 def _filled(rest: list[Word], slot: str, given: list[Word], only_slot: bool) -> list[Word]:

@@ -226,8 +226,8 @@ def _defaulted(shell: "Shell", name: str, operator: str, default: Word) -> Word:
     return hole(*(known.taints if known else ()))
 
 
-def ansi(raw: str) -> str:
-    """ANSI-C quoting, `$'…'`."""
+def ansi(raw: str, nul: str = HOLE) -> str:
+    """ANSI-C quoting, `$'…'`. nul: what stands for a byte of zero, which no word of a shell can hold."""
 
     def letter(m: re.Match[str]) -> str:
         code = m[1]
@@ -235,7 +235,7 @@ def ansi(raw: str) -> str:
             number = int(code[1:], 16)
             return chr(number) if number < 0x110000 else "\ufffd"
         if code[0] in "01234567":
-            return chr(int(code, 8) & 255)
+            return chr(int(code, 8) & 255) if int(code, 8) & 255 else nul
         return _LETTERS.get(code[0], code[-1]) if code[0] != "c" else HOLE
 
     return _ANSI.sub(letter, raw)

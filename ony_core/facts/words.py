@@ -7,6 +7,7 @@ the taxonomy's trait table, so that they can stand in a fact.
 from dataclasses import dataclass
 
 HOLE = "\0"
+NUL = "\6"  # a byte of zero in a stream that is otherwise known
 NONE: frozenset[str] = frozenset()
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from ony_core.facts import commands, paths
 from ony_core.facts.expand import ansi
-from ony_core.facts.words import EMPTY, HOLE, UNKNOWN, Flow, Made, Word, hole
+from ony_core.facts.words import EMPTY, HOLE, NUL, UNKNOWN, Flow, Made, Word, hole
 from ony_core.taxonomy.tables import Program
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def echo(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
 def _printf(words: list[Word], taints: frozenset[str]) -> Flow:
     if not words or words[0].text == "-v":
         return Flow("", taints)
-    template = ansi(words[0].text)
+    template = ansi(words[0].text, NUL)
     pieces, values, out = template.replace("%%", "\1").split("%"), words[1:], ""
     if len(pieces) - 1 != len(values) and not (len(pieces) == 2 and values):
         return Flow(template.replace("\1", "%") if len(pieces) == 1 else None, taints)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from ony_core.facts import commands
 from ony_core.facts.argv import Line, read
-from ony_core.facts.words import EMPTY, HOLE, Flow, Word, hole
+from ony_core.facts.words import EMPTY, HOLE, NUL, Flow, Word, hole
 from ony_core.taxonomy.tables import Program
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def xargs(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> F
         return EMPTY
     texts = [w.text for w in rest]
     given = [hole(*stdin.taints)]
-    if stdin.text is not None and HOLE not in stdin.text and (texts_in := _input(stdin.text)):
+    if stdin.text is not None and HOLE not in stdin.text and (texts_in := _input(stdin.text, bool(line.flags & {"-0", "--null"}))):
         given = [Word(t, taints=stdin.taints) for t in texts_in[:MAX_GIVEN]]
         if len(texts_in) > MAX_GIVEN:
             given.append(hole(*stdin.taints))
@@ -98,8 +98,10 @@ def xargs(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> F
     return commands.run(shell.child(), _filled(rest, slot.text if slot else "{}", given, slot is not None), Flow(None, stdin.taints))
 
 
-def _input(text: str) -> list[str]:
-    """The words xargs reads: it takes quotes and backslashes away, as a shell would."""
+def _input(text: str, zeros: bool) -> list[str]:
+    """The words xargs reads: it takes quotes and backslashes away, as a shell would; none where they cannot be told."""
+    if zeros or NUL in text:
+        return text.removesuffix(NUL).split(NUL) if zeros and NUL in text else []
     try:
         return shlex.split(text)
     except ValueError:

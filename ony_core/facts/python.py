@@ -5,16 +5,47 @@ Imports are followed by name only; nothing is imported.
 """
 
 import ast
+import re
 from typing import TYPE_CHECKING
 
 from ony_core.facts import commands, own
-from ony_core.facts.words import HOLE, UNKNOWN, Flow, Word
+from ony_core.facts.python_names import ROOTS, Names
+from ony_core.facts.words import EMPTY, HOLE, UNKNOWN, Flow, Word
 from ony_core.taxonomy.tables import tables
 
 if TYPE_CHECKING:
     from ony_core.facts.shell import Shell
 
 MAX_CALLS = 4000
+MAX_FOLLOWED = 4  # functions through which a parameter is followed
+_READS = re.compile(
+    r"(?:list|describe|get|head|search|query|scan|lookup|read|can|has|exists|wait|paginate|close|generate_presigned)(?:_|$)"
+)
+_CHANGES = re.compile(
+    r"(?:begin_)?(?:delete|terminate|put|create|update|remove|stop|start|reboot|modify|purge|send|publish|invoke|attach|detach|revoke|authorize"
+    r"|restore|reset|disable|enable|cancel|deregister|register|batch_write|upload|copy|patch|replace|destroy|insert|set|add|import|execute|run)"
+    r"(?:_\w+|$)"
+)
+_PLAIN = frozenset(
+    {
+        "update",
+        "add",
+        "remove",
+        "insert",
+        "replace",
+        "copy",
+        "set",
+        "start",
+        "run",
+        "send",
+        "create",
+        "execute",
+        "patch",
+        "put",
+        "stop",
+        "cancel",
+    }
+)
 
 
 def understand(shell: "Shell", source: str) -> frozenset[str]:
@@ -53,183 +84,208 @@ class _Reader:
     def __init__(self, shell: "Shell") -> None:
         self.shell = shell
         self.call = shell.call
-        self.names: dict[str, str] = {}  # local name -> dotted origin
-        self.strings: dict[str, str | None] = {}  # variables that hold a known text; None: assigned twice
-        self.made: set[str] = set()  # names of temporary files
-        self.not_made: set[str] = set()  # names that may stand for something else as well
+        self.known = Names()
         self.taints: set[str] = set()
         self.lists = tables().words["python"]
+        self.connects = False
+        self.private = False  # the only database it names is in memory, or a file of its own
 
     def walk(self, tree: ast.AST) -> None:
-        """Two passes without recursion: names first, then calls."""
+        """Names first, then calls; without recursion."""
         nodes = list(ast.walk(tree))
-        for node in nodes:
-            if isinstance(node, ast.Import):
-                for alias in node.names:
-                    self.names[alias.asname or alias.name.split(".")[0]] = alias.name if alias.asname else alias.name.split(".")[0]
-            elif isinstance(node, ast.ImportFrom):
-                for alias in node.names:
-                    self.names[alias.asname or alias.name] = f"{node.module or ''}.{alias.name}"
-            elif isinstance(node, ast.arg):
-                self.not_made.add(node.arg)
-            elif isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-                self._assigned(node.targets[0].id, node.value)
+        self.known.read(nodes)
         if any(_names_the_gate(node) for node in nodes):
             self.call.add("command", commands.GATE, ("unlisted",))
+        calls = [n for n in nodes if isinstance(n, ast.Call)]
+        self.connects = any(self._connects(self.known.origin(n.func)) for n in calls)
         for node in nodes:
             if isinstance(node, ast.Dict):
                 self._database_files(node)
-        calls = [n for n in nodes if isinstance(n, ast.Call)]
+            elif isinstance(node, ast.Attribute) and node.attr in self.lists["inner"]:
+                self.call.opaque("code_unknown")
         for call in calls[:MAX_CALLS]:
-            self._call(call)
+            self._call(call, self.known.origin(call.func))
+        for node in nodes:
+            if isinstance(node, ast.Name | ast.Attribute):
+                self._handed_over(node)
         if len(calls) > MAX_CALLS:
             self.call.opaque("too_deep")
 
     def _database_files(self, node: ast.Dict) -> None:
         """A settings entry `'NAME': 'x.sqlite3'`: connecting makes that file if it is not there."""
         for key, value in zip(node.keys, node.values, strict=False):
-            text = self._text(value)
+            text = self.known.text(value)
             if (
                 key is not None
-                and self._text(key) == "NAME"
+                and self.known.text(key) == "NAME"
                 and text
                 and text.endswith((".sqlite3", ".sqlite", ".db"))
                 and HOLE not in text
             ):
                 own.made_if_absent(self.shell, Word(text))
+                self.private = self.private or self._session_made(text)
+            elif key is not None and self.known.text(key) == "NAME" and text == ":memory:":
+                self.private = True
 
-    def _assigned(self, name: str, value: ast.expr) -> None:
-        text = self._text(value)
-        self.strings[name] = text if name not in self.strings or self.strings[name] == text else None
-        origin = self._name(value)
-        if origin and origin.split(".")[0] in ("os", "subprocess", "shutil", "socket", "builtins", "pathlib"):
-            self.names[name] = origin
-        if isinstance(value, ast.Call) and self._name(value.func) in self.lists["temporary"]:
-            self.made.add(name)
-        else:
-            self.not_made.add(name)
-
-    def _name(self, node: ast.expr) -> str:
-        """Dotted origin of an expression such as `sp.run`, or "" """
-        parts: list[str] = []
-        while isinstance(node, ast.Attribute):
-            parts.append(node.attr)
-            node = node.value
-        if isinstance(node, ast.Call):
-            inner = self._name(node.func)
-            if inner in ("__import__", "importlib.import_module") and node.args and (text := self._text(node.args[0])):
-                return ".".join([text, *reversed(parts)])
-            return ".".join([inner + "()", *reversed(parts)]) if parts else ""
-        if not isinstance(node, ast.Name):
-            return ".".join(["?", *reversed(parts)]) if parts else ""
-        return ".".join([self.names.get(node.id, node.id), *reversed(parts)])
-
-    def _text(self, node: ast.expr | None) -> str | None:
-        """The text of an expression if it stands in the source; pieces that do not are holes."""
-        if isinstance(node, ast.Constant):
-            return node.value if isinstance(node.value, str) else node.value.decode("latin-1") if isinstance(node.value, bytes) else None
-        if isinstance(node, ast.JoinedStr):
-            return "".join(p.value if isinstance(p, ast.Constant) and isinstance(p.value, str) else HOLE for p in node.values)
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-            left, right = self._text(node.left), self._text(node.right)
-            return None if left is None and right is None else (left or HOLE) + (right or HOLE)
-        if isinstance(node, ast.Name):
-            return self.strings.get(node.id)
-        if isinstance(node, ast.Call):
-            name = self._name(node.func)
-            if name in ("os.path.join", "posixpath.join"):
-                return "/".join(self._text(a) or HOLE for a in node.args)
-            if name in ("os.path.expanduser", "pathlib.Path", "os.path.abspath", "pathlib.PurePath") and node.args:
-                return self._text(node.args[0])
-            if name in ("pathlib.Path.home", "pathlib.Path().home"):
-                return "~"
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
-            return f"{self._text(node.left) or HOLE}/{self._text(node.right) or HOLE}"
-        return None
-
-    def _call(self, node: ast.Call) -> None:
-        if self._built(node.func):
-            self.call.opaque("code_unknown")
+    def _handed_over(self, node: ast.Name | ast.Attribute) -> None:
+        """`map(os.remove, …)`, `Thread(target=os.system, args=…)`: a function that acts, given to another that will call it."""
+        if not isinstance(node.ctx, ast.Load):
             return
-        name = self._name(node.func)
+        name = self.known.origin(node)
+        listed = ("runs_shell", "runs_program", "deletes", "deletes_tree", "sessions")
+        if not any(name in self.lists[group] for group in listed) and name not in ("exec", "eval"):
+            return
+        parent = self.known.parents.get(id(node))
+        if isinstance(parent, ast.Attribute) or (isinstance(parent, ast.Call) and parent.func is node):
+            return
+        if isinstance(parent, ast.keyword):
+            parent = self.known.parents.get(id(parent))
+        if isinstance(parent, ast.Call):
+            given = self._arguments_for(parent, node)
+            self._call(ast.Call(func=node, args=given, keywords=[]), name)
+
+    def _arguments_for(self, call: ast.Call, node: ast.expr) -> list[ast.expr]:
+        """What the function will be called with: the words after it, or `args=(…)`; an iterable's elements only where it is written out."""
+        named = next((k.value for k in call.keywords if k.arg in ("args", "iterable")), None)
+        rest = call.args[call.args.index(node) + 1 :] if node in call.args else []
+        source = named if named is not None else rest[0] if rest else None
+        if isinstance(source, ast.List | ast.Tuple) and source.elts:
+            return [source.elts[0]] if named is None else list(source.elts)
+        if self.known.origin(call.func) in ("map", "filter", "builtins.map"):
+            return [ast.Name(id="?", ctx=ast.Load())]
+        return rest or [ast.Name(id="?", ctx=ast.Load())]
+
+    def _call(self, node: ast.Call, name: str) -> None:
         last = name.rpartition(".")[2]
-        if name in self.lists["runs_shell"]:
-            self._shell(node)
+        if not name and self._built(node.func):
+            self.call.opaque("code_unknown")
+        elif name in self.lists["runs_shell"]:
+            self._shell(node.args[0] if node.args else None)
         elif name in self.lists["runs_program"]:
-            self._program(node)
+            self._program(node, name)
         elif name in self.lists["hides"] or name.startswith(tuple(self.lists["hides_prefix"])):
             self._hidden(node, name)
+        elif name in self.lists["sessions"]:
+            self.call.add("grant", traits=("open_ended",))
         elif name in self.lists["deletes"] or name in self.lists["deletes_tree"]:
             self._delete(node.args[0] if node.args else None, name in self.lists["deletes_tree"])
         elif name in self.lists["moves"] or name in self.lists["copies"] or name in self.lists["links"]:
             self._transfer(node, "move" if name in self.lists["moves"] else "copy" if name in self.lists["copies"] else "link")
-        elif last in ("unlink", "rmdir") and isinstance(node.func, ast.Attribute):
-            self._delete(node.func.value, False)
-        elif name in self.lists["network"] or name.startswith(tuple(self.lists["network_prefix"])):
+        elif last in ("unlink", "rmdir", "rmtree", "rm_rf") and isinstance(node.func, ast.Attribute):
+            self._delete(node.func.value, last in ("rmtree", "rm_rf"))
+        elif self._connects(name):
             self._network(node, name)
-        elif name in ("os.makedirs", "os.mkdir") or (last == "mkdir" and isinstance(node.func, ast.Attribute)):
-            where = self._text(
-                node.args[0] if name.startswith("os.") and node.args else node.func.value if isinstance(node.func, ast.Attribute) else None
-            )
+        elif name in self.lists["as_commands"] or (name.startswith("sh.") and "sh" in self.known.roots):
+            self._as_command(node, name)
+        else:
+            self._quieter(node, name, last)
+
+    def _quieter(self, node: ast.Call, name: str, last: str) -> None:
+        """Files, folders, the environment, databases, clouds, modules run by name."""
+        if name in ("os.makedirs", "os.mkdir") or (last == "mkdir" and isinstance(node.func, ast.Attribute)):
+            inner = node.func.value if isinstance(node.func, ast.Attribute) else None
+            where = self.known.text(node.args[0] if name.startswith("os.") and node.args else inner)
             if where:
                 commands.make_folder(self.shell, Word(where, quoted=True))
         elif name in ("open", "io.open") or last in ("write_text", "write_bytes", "open", "read_text", "read_bytes"):
             self._file(node, name, last)
+        elif name in ("print", "pprint.pprint", "json.dumps", "json.dump", "sys.stdout.write"):
+            self._printed(node)
         elif name in self.lists["environment"]:
             self.taints.add("secret")
-        elif name.startswith(tuple(self.lists["cloud_prefix"])):
-            self.call.add("command", "python", traits={"inline", "calls_cloud"})
+        elif name in ("runpy.run_path", "execfile"):
+            self._run_path(node)
+        elif last in ("execute", "executemany", "executescript", "exec_driver_sql", "run_sql"):
+            self._sql(node)
+        elif isinstance(node.func, ast.Attribute):
+            self._service(node, name, last)
+
+    def _connects(self, name: str) -> bool:
+        return name in self.lists["network"] or name.startswith(tuple(self.lists["network_prefix"]))
 
     def _built(self, func: ast.expr) -> bool:
-        """A callee that is put together at run time: `getattr(m, name)(…)`, `vars(os)["system"](…)`."""
-        if isinstance(func, ast.Call):
-            return self._name(func.func) in ("getattr", "operator.attrgetter", "vars", "globals", "locals")
+        """A callee that is put together at run time from what is not written here: `getattr(os, name)(…)`, `vars(os)[x](…)`."""
+        if isinstance(func, ast.Call) and self.known.origin(func.func) in ("getattr", "operator.attrgetter", "builtins.getattr"):
+            base = self.known.origin(func.args[0]) if func.args else "?"
+            started = (self.known.text(func.args[1]) or "") if len(func.args) > 1 else ""
+            return base.split(".")[0] in ROOTS | {"?", ""} or (not started.strip(HOLE) and base.split(".")[0] in self.known.roots)
         if isinstance(func, ast.Subscript):
-            name = self._name(func.value)
-            return name.endswith("__dict__") or name.split(".")[0] in ("os", "subprocess", "builtins") or self._built(func.value)
-        return False
+            name = self.known.origin(func.value)
+            return name.endswith("__dict__") or name.split(".")[0] in ROOTS | {"plumbum"} or name in ("globals()", "locals()", "vars()")
+        return isinstance(func, ast.Call) and self.known.origin(func.func) in ("vars", "globals", "locals")
 
-    def _shell(self, node: ast.Call) -> None:
-        text = self._text(node.args[0]) if node.args else None
-        if text is None or text.strip() == HOLE:
-            self.call.opaque("code_unknown")
-        else:
+    def _word(self, node: ast.expr | None) -> Word:
+        if node is not None and self.known.origin(node) == "sys.executable":
+            return Word("python")
+        text = self.known.text(node)
+        return Word(HOLE if text is None else text, quoted=True)
+
+    def _shell(self, first: ast.expr | None, depth: int = 0) -> None:
+        text = self.known.text(first)
+        if text is not None and text.strip() != HOLE and not text.startswith(HOLE):
             self.shell.child().source(text.replace(HOLE, "${_}"))
+            return
+        given = self.known.given(first) if depth < MAX_FOLLOWED else []
+        for value in given:
+            self._shell(value, depth + 1)
+        if not given:
+            self.call.opaque("code_unknown")
 
-    def _program(self, node: ast.Call) -> None:
+    def _program(self, node: ast.Call, name: str) -> None:
         """subprocess: a list of words, or one text (a shell's where shell=True)."""
         first = next((k.value for k in node.keywords if k.arg == "args"), node.args[0] if node.args else None)
-        if isinstance(first, ast.Name) and self.strings.get(first.id) is None:
-            first = self._list_named(first.id) or first
-        if isinstance(first, ast.List | ast.Tuple):
-            argv = [self._argument(item) for item in first.elts]
-            if argv and argv[0].text == "sys.executable":
-                argv[0] = Word("python")
-            commands.run(self.shell.child(), argv, UNKNOWN if any(k.arg in ("input", "stdin") for k in node.keywords) else Flow(""))
+        feeds = next((k.value for k in node.keywords if k.arg in ("input", "stdin")), None)
+        stdin = EMPTY if feeds is None else Flow(self.known.text(feeds))
+        if name.startswith(("os.", "sh.", "asyncio.")) and len(node.args) > 1:
+            given = node.args[1:] if name.startswith("os.spawn") else node.args
+            rest = given[1:]
+            words = (self.known.items(rest[0]) if rest else None) or rest
+            argv = [self._word(given[0]), *(self._word(w) for w in words[0 if name[:2] != "os" else 1 :])]
+            commands.run(self.shell.child(), argv, stdin)
             return
-        if isinstance(first, ast.Call) and self._name(first.func) == "shlex.split":
-            first = first.args[0] if first.args else None
-        text = self._text(first)
-        if text is None or text.strip() == HOLE:
-            self.call.opaque("code_unknown")
+        self._words(first, stdin)
+
+    def _words(self, first: ast.expr | None, stdin: Flow, depth: int = 0) -> None:
+        items = self.known.items(first)
+        if items:
+            commands.run(self.shell.child(), [self._word(item) for item in items], stdin)
+            return
+        if isinstance(first, ast.Call) and self.known.origin(first.func) in ("shlex.split", "list", "tuple") and first.args:
+            self._words(first.args[0], stdin, depth)
+            return
+        if isinstance(first, ast.Call) and isinstance(first.func, ast.Attribute) and first.func.attr == "split":
+            first = first.func.value
+        given = self.known.given(first) if depth < MAX_FOLLOWED and self.known.text(first) is None else []
+        for value in given:
+            self._words(value, stdin, depth + 1)
+        if not given:
+            self._shell(first, depth)
+
+    def _as_command(self, node: ast.Call, name: str) -> None:
+        """os.kill, os.chmod, sh.rm …: judged as the program of that name."""
+        words = [self._word(arg) for arg in node.args]
+        if name.startswith("sh."):
+            commands.run(self.shell.child(), [Word(name[3:].replace("_", "-")), *words], UNKNOWN)
+        elif name in ("os.kill", "os.killpg"):
+            if len(node.args) > 1 and isinstance(node.args[1], ast.Constant) and node.args[1].value == 0:
+                return
+            target = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else None
+            if target is not None and (name == "os.killpg" or not isinstance(target, int) or target <= 1):
+                self.call.add("command", "python", traits={"inline", "stops_programs"})
         else:
-            self.shell.child().source(text.replace(HOLE, "${_}"))
-
-    def _list_named(self, name: str) -> ast.expr | None:
-        return None
-
-    def _argument(self, item: ast.expr) -> Word:
-        if self._name(item) == "sys.executable":
-            return Word("sys.executable")
-        text = self._text(item)
-        return Word(HOLE if text is None else text, quoted=True)
+            mode = next((f"{a.value:o}" for a in node.args[1:] if isinstance(a, ast.Constant) and isinstance(a.value, int)), "u+x")
+            program = "chmod" if name.endswith("chmod") else "chown"
+            commands.run(self.shell.child(), [Word(program), Word(mode if program == "chmod" else "x"), *words[:1]], UNKNOWN)
 
     def _hidden(self, node: ast.Call, name: str) -> None:
         """exec, eval, compile, pickle, ctypes: fine only with text that stands in the source (or another file opened by name)."""
-        text = self._text(node.args[0]) if node.args else None
+        text = self.known.text(node.args[0]) if node.args else None
         if name in ("exec", "eval", "compile") and text is not None and HOLE not in text:
             if name != "compile":
                 understand(self.shell, text)
+            return
+        if name in ("exec", "compile", "eval") and self.connects:
+            self.call.opaque("network")
             return
         if name in ("exec", "compile", "eval") and node.args and self._reads_a_file(node.args[0]):
             self.call.add("command", "project_code")
@@ -241,54 +297,129 @@ class _Reader:
 
     def _reads_a_file(self, node: ast.expr) -> bool:
         return any(
-            isinstance(n, ast.Call) and self._name(n.func).rpartition(".")[2] in ("read", "read_text", "open") for n in ast.walk(node)
+            isinstance(n, ast.Call) and self.known.origin(n.func).rpartition(".")[2] in ("read", "read_text", "open")
+            for n in ast.walk(node)
         )
 
     def _decodes(self, node: ast.AST) -> bool:
         return any(
             isinstance(n, ast.Call)
-            and self._name(n.func).rpartition(".")[2] in ("b64decode", "fromhex", "decompress", "decode", "urlopen", "chr", "get")
+            and self.known.origin(n.func).rpartition(".")[2] in ("b64decode", "fromhex", "decompress", "decode", "urlopen", "chr", "get")
             for n in ast.walk(node)
         )
 
-    def _delete(self, node: ast.expr | None, tree: bool) -> None:
-        if isinstance(node, ast.Name) and node.id in self.made - self.not_made:
+    def _delete(self, node: ast.expr | None, tree: bool, depth: int = 0) -> None:
+        if self.known.is_made(node):
             self.call.add("file", verb=("delete",), traits={"tmp", "made_by_session"} | ({"recursive"} if tree else set()))
             return
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in self.made - self.not_made:
-            self.call.add("file", verb=("delete",), traits={"tmp", "made_by_session"})
-            return
-        text = self._text(node)
-        commands.delete_file(
-            self.shell, Word(HOLE if text is None else text, quoted=True), frozenset({"recursive"}) if tree else frozenset()
-        )
+        text = self.known.text(node)
+        given = self.known.given(node) if text is None and depth < MAX_FOLLOWED else []
+        for value in given:
+            self._delete(value, tree, depth + 1)
+        if not given:
+            word = Word(HOLE if text is None else text, quoted=True)
+            commands.delete_file(self.shell, word, frozenset({"recursive"}) if tree else frozenset())
 
     def _transfer(self, node: ast.Call, role: str) -> None:
         """os.rename, shutil.copy, os.symlink …: a file takes the place of another."""
-        if len(node.args) >= 2:
-            source, into = (Word(HOLE if (text := self._text(arg)) is None else text, quoted=True) for arg in node.args[:2])
+        if len(node.args) >= 2 and not all(self.known.is_made(arg) for arg in node.args[:2]):
+            source, into = (self._word(arg) for arg in node.args[:2])
             commands.transfer(self.shell, role, [source], into, frozenset())
 
     def _network(self, node: ast.Call, name: str) -> None:
         from ony_core.facts.handlers.network import url_traits
 
         method = name.rpartition(".")[2].lower()
-        sends = method in ("post", "put", "patch", "delete", "connect", "sendto", "request") or any(
-            k.arg in ("data", "json", "files") for k in node.keywords
+        sends = (
+            method in ("post", "put", "patch", "delete", "connect", "sendto", "request", "create_connection")
+            or name.split(".")[0] in self.lists["network_sends"]
+            or any(k.arg in ("data", "json", "files") for k in node.keywords)
         )
-        texts = [t for a in node.args if (t := self._text(a)) and ("/" in t or "." in t)]
+        given = [e for a in node.args for e in (a.elts[:1] if isinstance(a, ast.Tuple) else [a])]
+        texts = [t for a in given if (t := self.known.text(a)) and ("/" in t or "." in t or t == "localhost")]
         traits = url_traits(texts[0]) if texts else {"address_unknown"}
         verb = "deletes" if method == "delete" else "sends" if sends else "reads"
-        self.call.add("network", "python", (verb,), traits=traits | (self.taints & {"secret"}))
+        carried = {"secret"} if any(self._whole_environment(a) for a in (*node.args, *(k.value for k in node.keywords))) else set()
+        self.call.add("network", "python", (verb,), traits=traits | (self.taints & {"secret"}) | carried)
         self.taints.add("network")
+
+    def _whole_environment(self, node: ast.AST) -> bool:
+        """os.environ as a whole, not one variable of it."""
+        for part in ast.walk(node):
+            if isinstance(part, ast.Attribute) and self.known.origin(part) == "os.environ":
+                parent = self.known.parents.get(id(part))
+                if not isinstance(parent, ast.Subscript | ast.Compare) and not (
+                    isinstance(parent, ast.Attribute) and parent.attr in ("get", "keys", "pop", "setdefault", "__contains__")
+                ):
+                    return True
+        return False
+
+    def _printed(self, node: ast.Call) -> None:
+        if any(self._whole_environment(arg) for arg in node.args) and not any(
+            isinstance(a, ast.Call) and self.known.origin(a.func) == "len" for a in node.args
+        ):
+            self.call.add("command", "env", traits=("prints_environment",))
+            self.taints.add("secret")
+
+    def _run_path(self, node: ast.Call) -> None:
+        from ony_core.facts import scripts
+
+        scripts.run_file(self.shell, self._word(node.args[0] if node.args else None), [], "python")
+
+    def _sql(self, node: ast.Call) -> None:
+        """Statements given to a database module that this program imports."""
+        from ony_core.facts.sql import statements
+
+        clients = [self.lists["databases"][root] for root in sorted(self.known.roots) if root in self.lists["databases"]]
+        first = node.args[0] if node.args else None
+        if isinstance(first, ast.Call) and first.args:  # text("…")
+            first = first.args[0]
+        text = self.known.text(first)
+        if not clients or text is None:
+            return
+        if not re.match(r"(?is)\s*(?:drop|truncate|delete|update|alter)\b|.*;\s*(?:drop|delete)\b", text):
+            return
+        statements(self.call, text, clients[0], {"made_by_session"} if self._own_database() else set())
+
+    def _own_database(self) -> bool:
+        """Every database this program opens is in memory, or a file that it or the session made."""
+        opened = [call.args[0] for call in self.known.calls.get("connect", []) + self.known.calls.get("create_engine", []) if call.args]
+        if not opened:
+            return self.private
+        return all(
+            self.known.is_made(node) or ((text := self.known.text(node)) is not None and (":memory:" in text or self._session_made(text)))
+            for node in opened
+        )
+
+    def _session_made(self, text: str) -> bool:
+        path = text.removeprefix("sqlite:///")
+        return HOLE not in path and (path.startswith("/tmp/") or own.session_made(self.shell, Word(path)))  # noqa: S108  a name in the call
+
+    def _service(self, node: ast.Call, name: str, last: str) -> None:
+        """Methods of clients: clouds by their verb, stores by the words that empty them."""
+        cloud = name.startswith(tuple(self.lists["cloud_prefix"])) or bool(self.known.roots & set(self.lists["cloud_roots"]))
+        if cloud and (last in self.lists["secret_methods"]):
+            self.call.add("command", "python", traits={"inline", "reads_secret"})
+        elif (name.startswith(tuple(self.lists["cloud_prefix"])) and "()" in name and not _READS.match(last) and _CHANGES.match(last)) or (
+            cloud and last not in _PLAIN and _CHANGES.fullmatch(last) and not _READS.match(last)
+        ):
+            self.call.add("command", "python", traits={"inline", "calls_cloud"})
+        elif any(last in methods for root, methods in self.lists["stores"].items() if root in self.known.roots):
+            self.call.add("command", "python", traits={"inline", "changes_data"})
+        elif (
+            last in ("connect", "connect_ex", "sendto")
+            and "socket" in self.known.roots
+            and not self.known.roots & set(self.lists["databases"])
+        ):
+            self._network(node, name)
 
     def _file(self, node: ast.Call, name: str, last: str) -> None:
         attribute = isinstance(node.func, ast.Attribute) and name not in ("open", "io.open", "codecs.open", "gzip.open")
         where = node.func.value if attribute and isinstance(node.func, ast.Attribute) else node.args[0] if node.args else None
-        text = self._text(where)
+        text = self.known.text(where)
         mode_at = 0 if attribute else 1
-        mode = self._text(node.args[mode_at]) if len(node.args) > mode_at and last == "open" else None
-        mode = next((self._text(k.value) for k in node.keywords if k.arg == "mode"), mode)
+        mode = self.known.text(node.args[mode_at]) if len(node.args) > mode_at and last == "open" else None
+        mode = next((self.known.text(k.value) for k in node.keywords if k.arg == "mode"), mode)
         if text is None:
             return
         word = Word(text, quoted=True)

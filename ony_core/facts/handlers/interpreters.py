@@ -114,6 +114,8 @@ def _module(shell: "Shell", words: list[Word], stdin: Flow) -> Flow:
         shell.call.opaque("program_unknown")
         return UNKNOWN
     name = words[0].text
+    if _running_module(shell, name, words[1:], stdin):
+        return UNKNOWN
     known = tables().words["names"]["python_modules"]
     if name in known:
         return commands.run(shell, [Word(name), *words[1:]], stdin)
@@ -125,6 +127,37 @@ def _module(shell: "Shell", words: list[Word], stdin: Flow) -> Flow:
         return UNKNOWN
     shell.call.add("command", "project_code", traits=_named(name))
     return UNKNOWN
+
+
+def _running_module(shell: "Shell", name: str, words: list[Word], stdin: Flow) -> bool:
+    """Modules of the standard library that open a session, run a file or code, or unpack."""
+    from ony_core.facts import scripts
+    from ony_core.facts.python import understand
+
+    kinds = tables().words["python"]["modules"]
+    operands = [
+        w
+        for i, w in enumerate(words)
+        if w.text[:1] != "-" and (i == 0 or words[i - 1].text not in ("-c", "-s", "-o", "-n", "-r", "-u", "-m", "-C", "-f"))
+    ]
+    given = [words[i + 1] for i, w in enumerate(words[:-1]) if w.text in ("-c", "-s", "--setup", "--command")]
+    if "--help" in {w.text for w in words}:
+        return False
+    if name in kinds["sessions"] and not operands and not given:
+        shell.call.add("grant", traits=("open_ended",)) if stdin is EMPTY else _python_text(shell, stdin.text, stdin.taints, understand)
+        return True
+    for word in (
+        [*given, *(operands if name in kinds["code"] else [])] if name in kinds["code"] + kinds["files"] + kinds["sessions"] else []
+    ):
+        understand(shell, word.text.lstrip("!").replace(HOLE, "0"))
+    if name in kinds["files"] and operands:
+        shell.call.add("command", "python", args=len(operands))
+        module = any(w.text == "-m" for w in words)
+        _module(shell, operands, stdin) if module else scripts.run_file(shell, operands[0], operands[1:], "python")
+        return True
+    if name in kinds["unpacks"] and any(w.text in ("-e", "--extract") for w in words) and len(operands) > 1:
+        commands.write_file(shell, operands[-1], UNKNOWN, frozenset({"recursive", "placed"}))
+    return False
 
 
 def _named(name: str) -> set[str]:
@@ -188,6 +221,8 @@ def powershell(shell: "Shell", program: Program, words: list[Word], stdin: Flow)
             shell.call.opaque("decoded")
             return UNKNOWN
         if (flag[:1] == "c" and "command".startswith(flag)) or flag == "commandwithargs":
+            if [w.text for w in words[at:]] == ["-"]:
+                return program_text(shell, stdin.text, stdin.taints)
             return program_text(shell, " ".join(w.text for w in words[at:]), _taints(words[at:]))
         if flag[:1] == "f" and "file".startswith(flag):
             break

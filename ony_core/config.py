@@ -52,6 +52,14 @@ def _url(path: bool) -> Check:
     return check
 
 
+def _host_name(value: str) -> str:
+    try:
+        ipaddress.ip_address(value or "::1")
+    except ValueError:
+        return _like(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*", "ony.lan or 192.168.1.5")(value)
+    return ""
+
+
 def _networks(value: tuple[str, ...]) -> str:
     try:
         for item in value:
@@ -71,6 +79,9 @@ class Server:
     listen: str = setting("127.0.0.1:8750", "where to listen", _address, flag="listen")
     public_url: str = setting("", "how the world reaches this server; what webhooks are signed over", _url(path=False))
     data: str = setting("", f"the data folder (empty: {' or '.join(FOLDERS)}, whichever there is)", flag="data")
+    tls_cert: str = setting("", "the server's own certificate, PEM with its chain; renewed files are taken up by themselves")
+    tls_key: str = setting("", "the key of tls_cert")
+    tls_local: str = setting("", "serve TLS under this name by an authority of this server's own", _host_name, flag="tls-local")
     trusted_proxies: tuple[str, ...] = setting((), "proxies whose X-Forwarded-For is believed; not counted per address", _networks)
 
 
@@ -123,11 +134,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="FILE", help="settings as TOML; the environment (ONY_…) and flags win over it")
     for _, row in TABLE.values():
         if flag := row.metadata["flag"]:
-            parser.add_argument(f"--{flag}", metavar=flag.upper(), help=row.metadata["doc"])
+            parser.add_argument(f"--{flag}", metavar=flag.upper().replace("TLS-LOCAL", "NAME"), help=row.metadata["doc"])
 
 
 def from_arguments(args: argparse.Namespace) -> Config:
-    flags = {name: getattr(args, row.metadata["flag"]) for name, (_, row) in TABLE.items() if row.metadata["flag"]}
+    flags = {name: getattr(args, row.metadata["flag"].replace("-", "_")) for name, (_, row) in TABLE.items() if row.metadata["flag"]}
     return load(args.config, os.environ, {name: value for name, value in flags.items() if value is not None})
 
 
@@ -161,6 +172,11 @@ def host_and_port(value: str) -> tuple[str, int]:
     if not re.fullmatch(r"[0-9]{1,5}", port, re.ASCII) or int(port) > 65535:
         raise ValueError("not a port")
     return bare, int(port)
+
+
+def own_tls(config: Config) -> bool:
+    """Whether this server speaks TLS by itself."""
+    return bool(config.server.tls_cert or config.server.tls_local)
 
 
 def is_loopback(host: str) -> bool:
@@ -293,11 +309,15 @@ def _require_sense(config: Config) -> None:
         raise UsageError("server.public_url is empty", "the telephone provider must be told where to reach this server")
     if voice.provider == "signalwire" and not (voice.space or voice.base_url):
         raise UsageError("voice.space is empty", "it is the first word of your SignalWire address: docs/signalwire.md")
+    if bool(server.tls_cert) != bool(server.tls_key):
+        raise UsageError("server.tls_cert and server.tls_key belong together", "set both, or none")
+    if server.tls_cert and server.tls_local:
+        raise UsageError("there are two kinds of TLS", "keep server.tls_cert and tls_key, or server.tls_local")
     host, _ = host_and_port(server.listen)
-    if not is_loopback(host) and urlsplit(server.public_url).scheme != "https":
+    if not own_tls(config) and not is_loopback(host) and urlsplit(server.public_url).scheme != "https":
         raise UsageError(
             f"server.listen {server.listen} can be reached from elsewhere, and server.public_url is not https",
-            "put a TLS proxy in front, set public_url to its https address, or listen on 127.0.0.1",
+            "set tls_cert and tls_key, or --tls-local NAME, or put a TLS proxy in front and set public_url; or listen on 127.0.0.1",
         )
 
 

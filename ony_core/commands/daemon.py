@@ -38,14 +38,13 @@ def run(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace) -> int:
     from ony_core.connector import daemon
     from ony_core.connector.gate import Gate
-    from ony_core.connector.link import Link
 
     os.umask(0o077)
     folder = home.opened(make=True)
     daemon.harden()
     known = enrolled.load(folder)
     daemon.log_to(folder)
-    gate = Gate(folder, known, Link(known.url, known.token), SystemClock())
+    gate = Gate(folder, known, enrolled.link(folder, known), SystemClock())
     asyncio.run(_listen(daemon.Daemon(folder, gate), folder))
     logging.shutdown()
     sys.stdout.flush()

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from ony_core.connector import assurance, control, enrolled, home
 from ony_core.connector.install import claude
-from ony_core.connector.link import Link
 from ony_core.errors import OnyError
 
 HELP = "check this installation line by line"
@@ -100,7 +99,7 @@ def _daemon(folder: Path) -> str:
 
 def _server(folder: Path) -> str:
     known = enrolled.load(folder)
-    answer = Link(known.url, known.token).call("GET", "/v1/bundle")
+    answer = enrolled.link(folder, known).call("GET", "/v1/bundle")
     if not answer.date:
         return "answers"
     skew = abs(parsedate_to_datetime(answer.date).timestamp() - time.time())

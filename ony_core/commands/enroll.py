@@ -5,6 +5,7 @@ import getpass
 import re
 import socket
 import sys
+from pathlib import Path
 
 from ony_core import __version__, canon
 from ony_core.clock import SystemClock
@@ -23,12 +24,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("url", help="the server's address; http:// on this machine only")
     parser.add_argument("--code", help="the one-time code; without it, it is asked for or read from stdin")
     parser.add_argument("--name", default="", help="what the owner will see this machine called")
+    parser.add_argument("--ca", metavar="FILE", help="the authority's certificate of a server started with --tls-local (its tls/ca.pem)")
     parser.add_argument("--replace", action="store_true", help="forget an earlier enrolment of this machine")
 
 
 def run(args: argparse.Namespace) -> int:
     clock, folder = SystemClock(), home.opened(make=True)
-    link = Link(args.url)
+    authority = Path(args.ca).resolve() if args.ca else None
+    link = Link(args.url, authority=authority)
     if (folder / enrolled.FILE).exists() and not args.replace:
         raise OnyError("this machine is enrolled already", "use --replace to forget that enrolment")
     if control.running(folder):
@@ -41,6 +44,9 @@ def run(args: argparse.Namespace) -> int:
     signed = answer.get("bundle")
     first = bundle.check(signed, accepted, statement.verifier(accepted.server_key), None)
     (folder / bundle.FILE).unlink(missing_ok=True)
+    (folder / enrolled.AUTHORITY).unlink(missing_ok=True)
+    if authority:
+        home.write(folder / enrolled.AUTHORITY, authority.read_bytes())
     bundle.keep(folder, signed)
     enrolled.save(folder, accepted, clock)
     active = [a for a in first.approvers(accepted.approvers).values() if a.state == "active"]

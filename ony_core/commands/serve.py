@@ -17,6 +17,7 @@ from ony_core.server.app import App
 
 HELP = "run the server: handoffs, phone calls, signed verdicts, the audit log"
 EXAMPLE = """ony serve --data /var/lib/ony --config /etc/ony.toml
+ony serve --listen 0.0.0.0:8750 --tls-local ony.lan    # a local network; the other machines get tls/ca.pem of the data folder
 ony serve --listen 127.0.0.1:0          # any free port; the line it prints names it"""
 
 FILES = 4096
@@ -37,7 +38,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _say_ready(app: App, settings: config.Config) -> None:
     host = settings.server.listen.rpartition(":")[0]
-    print(f"ony: serving on http://{host}:{app.port}, data in {app.data}", flush=True)
+    scheme = "https" if config.own_tls(settings) else "http"
+    print(f"ony: serving on {scheme}://{host}:{app.port}, data in {app.data}", flush=True)
 
 
 def _log_to_stderr() -> None:

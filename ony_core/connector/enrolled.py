@@ -15,11 +15,13 @@ from typing import Any
 from ony_core import canon
 from ony_core.clock import Clock, rfc3339
 from ony_core.connector import home
+from ony_core.connector.link import Link
 from ony_core.errors import Malformed, OnyError, Refused
 from ony_core.handoff import ID
 from ony_core.model import Approver
 
 FILE = "connector.json"
+AUTHORITY = "server-ca.pem"  # only for a server with a certificate authority of its own
 _CODE = re.compile(r"ONY([A-Z2-7]{16})([A-Z2-7]{16})\Z", re.ASCII)
 _KEY = re.compile(r"ed25519:([0-9a-f]{64})\Z", re.ASCII)
 _HEX32 = re.compile(r"[0-9a-f]{64}\Z", re.ASCII)
@@ -65,6 +67,12 @@ def accept(answer: Any, code: str, url: str, name: str, clock: Clock) -> Enrolle
         origin=_origin(answer.get("origin")), approvers=_approvers(answer.get("approvers")),
         digest_key=clock.random(32), alias_key=clock.random(32),
     )  # fmt: skip
+
+
+def link(folder: Path, enrolled: Enrolled) -> Link:
+    """The line to the server of this enrolment, believing its own authority where one was named."""
+    own = folder / AUTHORITY
+    return Link(enrolled.url, enrolled.token, own if own.exists() else None)
 
 
 def save(folder: Path, enrolled: Enrolled, clock: Clock) -> None:

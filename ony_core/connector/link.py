@@ -11,6 +11,7 @@ import socket
 import ssl
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -44,11 +45,14 @@ class Answer:
 
 
 class Link:
-    """url: https://host[:port][/prefix], or http on loopback. token: the connector's bearer token, "" before enrolment."""
+    """url: https://host[:port][/prefix], or http on loopback. token: the connector's bearer token, "" before enrolment.
 
-    def __init__(self, url: str, token: str = "") -> None:
+    authority: a PEM file of the only certificate authority that is believed, for servers with one of their own; None: the system's.
+    """
+
+    def __init__(self, url: str, token: str = "", authority: Path | None = None) -> None:
         self.secure, self.host, self.port, self.prefix = _address(url)
-        self._token = token
+        self._token, self._authority = token, authority
 
     def call(self, method: str, path: str, body: bytes | None = None, *, timeout_s: float = 10, etag: str = "") -> Answer:
         """One request within timeout_s. Unreachable, Problem (4xx, 5xx) or Malformed (an answer that is not ours)."""
@@ -71,7 +75,7 @@ class Link:
 
     def _connection(self, timeout_s: float) -> http.client.HTTPConnection:
         if self.secure:
-            return http.client.HTTPSConnection(self.host, self.port, timeout=timeout_s, context=ssl.create_default_context())
+            return http.client.HTTPSConnection(self.host, self.port, timeout=timeout_s, context=_trusting(self._authority))
         return http.client.HTTPConnection(self.host, self.port, timeout=timeout_s)
 
     def _headers(self, body: bytes | None, etag: str) -> dict[str, str]:
@@ -83,6 +87,14 @@ class Link:
         if etag:
             headers["If-None-Match"] = etag
         return headers
+
+
+def _trusting(authority: Path | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=authority)
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise OnyError(f"the authority's certificate cannot be used ({why})", f"look at {authority}") from None
 
 
 def _address(url: str) -> tuple[bool, str, int, str]:

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from ony_core.clock import Clock
 from ony_core.config import Config, data_folder, host_and_port
 from ony_core.errors import OnyError
+from ony_core.server import tls
 from ony_core.server.admin import DATABASE, Admin, audit_log
 from ony_core.server.connectors import Connectors
 from ony_core.server.desk import Desk
@@ -99,23 +100,44 @@ class App:
         return telephone
 
     async def _listen(self, store: Store, parts: dict[str, Any]) -> None:
-        server = self._config.server
+        server, certificates = self._config.server, self._certificates()
         local = Listener(Router(store, parts, LOCAL).answer, None, limits=self._limits)
         self._ending.push_async_callback(local.stop)
         await local.start_unix(self.data / SOCKET)
         router = Router(store, parts, PUBLIC)
         public = Listener(
             router.answer, hosts(self._config), trusted=router.trusted, limits=self._limits, proxies=server.trusted_proxies,
-            headers=(HSTS,) if server.public_url.startswith("https://") else (),
+            headers=(HSTS,) if certificates or server.public_url.startswith("https://") else (),
+            tls=certificates.context if certificates else None,
         )  # fmt: skip
         self._ending.push_async_callback(public.stop)
         self.port = await public.start_tcp(*host_and_port(server.listen))
+        if certificates:
+            self._ending.push_async_callback(_cancelled, asyncio.create_task(self._renewed(certificates)))
+
+    def _certificates(self) -> tls.Certificates | None:
+        server = self._config.server
+        if server.tls_local:
+            return tls.Certificates(*tls.local(self.data, server.tls_local, self._clock))
+        return tls.Certificates(Path(server.tls_cert), Path(server.tls_key)) if server.tls_cert else None
+
+    async def _renewed(self, certificates: tls.Certificates) -> None:
+        """Runs until cancelled: takes up renewed files, and renews the local ones itself."""
+        while True:
+            await asyncio.sleep(tls.LOOK_S)
+            try:
+                if name := self._config.server.tls_local:
+                    tls.local(self.data, name, self._clock)
+                certificates.refresh()
+            except (OnyError, OSError) as error:
+                log.error("the certificate could not be renewed: %s", type(error).__name__)
 
 
 def hosts(config: Config) -> frozenset[str]:
     """The names a request may be addressed to: where we listen, where the world finds us, and this machine's own."""
     listening, public = host_and_port(config.server.listen)[0], urlsplit(config.server.public_url).hostname or "localhost"
-    return frozenset(f"[{name}]" if ":" in name else name.lower() for name in (listening, public, "localhost", "127.0.0.1", "::1"))
+    names = (listening, public, config.server.tls_local or "localhost", "localhost", "127.0.0.1", "::1")
+    return frozenset(f"[{name}]" if ":" in name else name.lower() for name in names)
 
 
 def _require_folder(data: Path) -> None:

@@ -4,6 +4,7 @@ MUST give every wait an end counted from its start, not from the last byte (a by
 MUST bound how many connections strangers hold, in all and per address; a connection whose request was authenticated is counted apart,
 so that a flood cannot keep connectors from waiting for their verdicts.
 MUST end the connection after anything that framing refuses, and tell a client nothing of an unexpected error but that it happened.
+MUST begin TLS inside these bounds: a client that shakes no hands is counted, and cut, like one that sends no header.
 MUST NOT tear a POST in two: when its client hangs up it still runs to its end. A GET, which changes nothing, is cancelled.
 """
 
@@ -12,6 +13,7 @@ import contextlib
 import logging
 import os
 import socket
+import ssl
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -65,7 +67,7 @@ class Listener:
     """handler: answers a request. hosts: the names this server answers to, lower case; None: any.
 
     trusted: whether a request is authenticated, asked before the handler runs. proxies: whose X-Forwarded-For is believed; they are not
-    counted per address. headers: further headers of every answer.
+    counted per address. headers: further headers of every answer. tls: the context of the TCP listener, None: plain.
     """
 
     def __init__(
@@ -77,9 +79,10 @@ class Listener:
         limits: Limits | None = None,
         proxies: Sequence[str] = (),
         headers: Sequence[tuple[str, str]] = (),
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.handler, self.hosts, self.trusted, self.limits = handler, hosts, trusted, limits or Limits()
-        self.proxies, self.headers = proxies, headers
+        self.proxies, self.headers, self.tls = proxies, headers, tls
         self.connections: set[Connection] = set()
         self.stopping: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._servers: list[asyncio.Server] = []
@@ -173,18 +176,37 @@ class Connection:
         name = writer.get_extra_info("peername")
         self.address = str(name[0]) if isinstance(name, tuple) else ""
         self.busy = self.trusted = False
+        self._tls = listener.tls if uid is None else None
+        if self._tls is not None and isinstance(writer.transport, asyncio.Transport):
+            writer.transport.pause_reading()  # the client's first bytes are for the handshake
         writer.transport.set_write_buffer_limits(high=0)  # drain means sent, so that closing never waits for a slow reader
 
     async def run(self) -> None:
         try:
+            await self._secured()
             await self._requests()
-        except (ConnectionError, TimeoutError):
+        except (ConnectionError, TimeoutError, ssl.SSLError):
             self._writer.transport.abort()
         finally:
-            self._writer.close()
+            self._close()
+
+    async def _secured(self) -> None:
+        if self._tls is not None:
+            async with asyncio.timeout(self._limits.header_s):
+                await self._writer.start_tls(self._tls)
+            self._writer.transport.set_write_buffer_limits(high=0)
+
+    def _close(self) -> None:
+        """TLS would wait half a minute for the client's own goodbye."""
+        self._writer.close()
+        if self._tls is not None:
+            asyncio.get_running_loop().call_later(self._limits.linger_s, self._writer.transport.abort)
 
     def turn_away(self) -> None:
-        """Too many already: say so without waiting for a request, and end."""
+        """Too many already: say so without waiting for a request, and end. Nothing can be said before a handshake."""
+        if self._tls is not None:
+            self._writer.transport.abort()
+            return
         self._write(_later("too many connections"), close=True)
         if self._writer.transport.get_write_buffer_size():
             self._writer.transport.abort()

@@ -243,6 +243,9 @@ _ENDED = {
 }
 _WHY = {
     "paused": "the owner has paused this session for a while",
+    "over_budget": "the owner has been called often enough for now",
+    "approved_once": "an identical call was approved, and a yes is for one call: ask again when that one has run",
+    "shared_no": "an identical call was asked for at the same time and was not approved",
     "frozen": "this organisation is frozen",
     "no_channel": "the server has no way to reach the owner",
     "nobody_reached": "the owner could not be reached",

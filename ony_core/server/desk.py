@@ -18,7 +18,7 @@ from ony_core import canon, handoff, states, taxonomy, verdict
 from ony_core.clock import Clock, rfc3339
 from ony_core.errors import OnyError, Refused
 from ony_core.model import Assessment, at_least, level
-from ony_core.server import codes, modes
+from ony_core.server import codes, fatigue, modes
 from ony_core.server.keyring import Keyring
 from ony_core.store import Store, Tx, rows
 from ony_core.store.org import Org
@@ -59,6 +59,7 @@ class Desk:
         self.channels: list[Channel] = []
         self._waiting: dict[str, set[asyncio.Future[None]]] = defaultdict(set)
         self._ends: dict[str, End] = {}  # request_id -> when it expires or lapses
+        self._leading: set[str] = set()  # whose ring identical requests may share
         self._tasks: set[asyncio.Task[None]] = set()
 
     # ---------------------------------------------------------------- a call is held
@@ -67,29 +68,32 @@ class Desk:
         """The handoff of a request, new or, for a repeated one, as it stands. Malformed, or Refused: id_reused, too_many_waiting."""
         request = handoff.request_from_wire(body)
         boot = self._clock.boot()
-        fresh, row = await self._store.write(lambda tx: self._admit(tx, connector, request))
+        fresh, row, shares = await self._store.write(lambda tx: self._admit(tx, connector, request))
         if row is None:
             raise Refused("id_reused", "this request id stands for another request")
         if fresh and row.state in states.WAITING:
             self._ends[row.id] = End(boot + self._policy.decision_deadline, row.org_id, "expire")
-            self._spawn(self._ring(row))
+            if not shares:
+                self._spawn(self._ring(row))
         return row
 
-    def _admit(self, tx: Tx, connector: rows.Connector, request: handoff.Request) -> tuple[bool, rows.Handoff | None]:
+    def _admit(self, tx: Tx, connector: rows.Connector, request: handoff.Request) -> tuple[bool, rows.Handoff | None, bool]:
+        """Whether it is new, the handoff (None: the id stands for another), and whether it shares the ring of an identical one."""
         org = tx.org(connector.org_id)
         known = org.handoff(request.request_id)
         if known is not None:
             same = known.connector_id == connector.id and canon.same(known.body_digest, request.body_digest)
             if not same:
                 org.audit("id_reused", request_id=request.request_id, connector_id=connector.id)
-            return False, known if same else None
+            return False, known if same else None, False
         if len(org.waiting(connector.id)) >= MAX_WAITING:
             raise Refused("too_many_waiting")
         row = self._new(org, connector, request)
         org.add_handoff(row)
         if request.head is not None:
             org.keep_head(connector.id, request.head.size, bytes.fromhex(request.head.root))
-        return True, self._stopped(org, row)
+        shares = bool(fatigue.copies(org, row))
+        return True, self._stopped(org, row, shares), shares
 
     def _new(self, org: Org, connector: rows.Connector, request: handoff.Request) -> rows.Handoff:
         lessons = taxonomy.of_project(tuple(overlay.from_row(row) for row in org.overlay()), request.project)
@@ -106,14 +110,17 @@ class Desk:
             decided_by=None, head_size=head.size if head else 0, head_root=bytes.fromhex(head.root) if head else None,
         )  # fmt: skip
 
-    def _stopped(self, org: Org, row: rows.Handoff) -> rows.Handoff:
+    def _stopped(self, org: Org, row: rows.Handoff, shares: bool) -> rows.Handoff:
         """The handoff as it stands after what needs no phone call: a pause, a freeze, nobody to ring."""
         stored = _there(org.handoff(row.id))
         organisation = org.row()
         if organisation is None or organisation.frozen_at is not None:
             return org.step(stored, "deny", reason="frozen", decided_at=self._clock.wall())
-        if org.paused_until(row.connector_id, row.session):
+        paused = org.paused_by(row.connector_id, row.session)
+        if paused == "owner" or (paused and row.mode != "here"):  # mode here rings nobody, so tiredness does not count there
             return org.step(stored, "deny", reason="paused", decided_at=self._clock.wall())
+        if row.mode != "here" and not shares and fatigue.over_budget(org, row, self._policy.calls_per_hour, self._clock.wall()):
+            return org.step(stored, "deny", reason="over_budget", decided_at=self._clock.wall())
         if row.mode != "here" and not self.channels:
             return org.step(stored, "fail", reason="no_channel")
         return org.step(stored, "ring") if row.mode == "here" else stored
@@ -122,6 +129,7 @@ class Desk:
         """Ask each channel; if none can reach anybody, say so at once instead of letting the agent wait."""
         if row.mode == "here":
             return
+        self._leading.add(row.id)
         rung = await self._all(channel.ring(row.org_id, row) for channel in self.channels)
         if True not in rung:
             await self._step(row.org_id, row.id, "fail", reason="nobody_reached")
@@ -186,7 +194,9 @@ class Desk:
             return "revoked", org.step(row, "revoke", reason="taken_back", decided_by=device.id)
         if row.state not in states.WAITING:
             return "too_late", row
-        return "denied", self._sign(org, row, device, "deny", "deny", False, channel)
+        signed = self._sign(org, row, device, "deny", "deny", False, channel)
+        fatigue.tired(org, signed, self._clock.wall())
+        return "denied", signed
 
     def _sign(self, org: Org, row: rows.Handoff, device: rows.Device, event: str, decision: str, code: bool, channel: str) -> rows.Handoff:
         now = self._clock.wall()
@@ -345,7 +355,10 @@ class Desk:
         await self._changed(org_id, row, True)
 
     def _stepped(self, org: Org, request_id: str, event: str, **changes: Any) -> rows.Handoff:
-        return org.step(_there(org.handoff(request_id)), event, **changes)
+        row = org.step(_there(org.handoff(request_id)), event, **changes)
+        if event in ("expire", "fail"):
+            fatigue.tired(org, row, self._clock.wall())
+        return row
 
     async def _changed(self, org_id: str, row: rows.Handoff, settled: bool) -> None:
         """After the COMMIT: wake who waits, and stop what still rings."""
@@ -357,6 +370,20 @@ class Desk:
         if row.state in states.FINAL:
             self._ends.pop(row.id, None)
         await self._all(channel.stop(org_id, row) for channel in self.channels)
+        await self._pass_on(org_id, row)
+
+    async def _pass_on(self, org_id: str, row: rows.Handoff) -> None:
+        """What the end of a request means for those that shared its ring: a decision was for one call; without one, the next rings."""
+        if row.id not in self._leading:
+            return
+        self._leading.discard(row.id)
+        copies = self._store.read(lambda tx: fatigue.copies(tx.org(org_id), row))
+        if row.state == states.CANCELLED and copies:
+            self._spawn(self._ring(copies[0]))
+            return
+        reason = "approved_once" if row.state == states.APPROVED else "shared_no"
+        for copy in copies:
+            await self._step(org_id, copy.id, "deny", reason=reason)
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -22,6 +22,7 @@ _HANDOFF = f"SELECT {columns(rows.Handoff)} FROM handoff WHERE org_id = ?"
 _VERDICT = f"SELECT {columns(rows.Verdict)} FROM verdict WHERE org_id = ? AND request_id = ?"
 _CALLS = f"SELECT {columns(rows.Call)} FROM call WHERE org_id = ? AND request_id = ? ORDER BY created_at, nonce_digest"
 _MODE = f"SELECT {columns(rows.Mode)} FROM session_mode WHERE org_id = ? AND connector_id = ?"
+_LONGEST_WAIT_S = 900  # a handoff is rung within its deadline
 Row = TypeVar("Row")
 _STEPPED = frozenset({"reason", "decided_at", "decided_by"})
 _CALL_CHANGES = frozenset({"sid", "step", "tries", "prompts", "served_at_ms", "choice", "status", "status_seq", "ended_at"})
@@ -219,13 +220,13 @@ class Org:
             (self.id, connector_id, session, until, reason),
         )
 
-    def paused_until(self, connector_id: str, session: str) -> int:
-        """UTC seconds, 0 = not paused."""
+    def paused_by(self, connector_id: str, session: str) -> str:
+        """Why a session is paused now: "owner", "two_noes"; "" = it is not."""
         found = self._db.execute(
-            "SELECT until FROM pause WHERE org_id = ? AND connector_id = ? AND session = ? AND until > ?",
+            "SELECT reason FROM pause WHERE org_id = ? AND connector_id = ? AND session = ? AND until > ?",
             (self.id, connector_id, session, self._clock.wall()),
         ).fetchone()
-        return int(found[0]) if found else 0
+        return str(found[0]) if found else ""
 
     # ---------------------------------------------------------------- the organisation's own rules
 
@@ -261,6 +262,24 @@ class Org:
         found = self._db.execute(
             _HANDOFF + " AND state IN ('pending', 'ringing') AND (? = '' OR connector_id = ?) ORDER BY created_at, id",
             (self.id, connector_id, connector_id),
+        )
+        return [rows.Handoff(*row) for row in found]
+
+    def rung_since(self, user_id: str, since: int) -> list[rows.Handoff]:
+        """The handoffs for which a phone of this user was rung since then and that got no yes."""
+        found = self._db.execute(
+            _HANDOFF + " AND created_at > ? AND state NOT IN ('approved', 'used', 'unused') AND id IN (SELECT request_id FROM call"
+            " JOIN device ON device.id = call.device_id WHERE call.org_id = ? AND device.org_id = ? AND device.user_id = ? AND call.created_at > ?)",
+            (self.id, since - _LONGEST_WAIT_S, self.id, self.id, user_id, since),
+        )
+        return [rows.Handoff(*row) for row in found]
+
+    def settled_last(self, connector_id: str, session: str, since: int, many: int) -> list[rows.Handoff]:
+        """The last handoffs of a session, made since then, that are not waiting any more, newest first."""
+        found = self._db.execute(
+            _HANDOFF + " AND created_at > ? AND connector_id = ? AND session = ? AND state NOT IN ('pending', 'ringing')"
+            " ORDER BY coalesce(decided_at, deadline_at) DESC, created_at DESC LIMIT ?",
+            (self.id, since, connector_id, session, many),
         )
         return [rows.Handoff(*row) for row in found]
 

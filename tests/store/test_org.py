@@ -40,13 +40,15 @@ FOREIGN = {
     "drop_modes": lambda org, theirs: org.drop_modes(theirs.connector_id, ("away",)),
     "pause": lambda org, theirs: org.pause(theirs.connector_id, theirs.session, NOON, "mine"),
     "pause, a new session": lambda org, theirs: org.pause(theirs.connector_id, an_id("sess", 77), NOON + 999, "mine"),
-    "paused_until": lambda org, theirs: org.paused_until(theirs.connector_id, theirs.session),
+    "paused_by": lambda org, theirs: org.paused_by(theirs.connector_id, theirs.session),
     "add_overlay": lambda org, theirs: org.add_overlay(rows.Overlay(theirs.rule_id, "", "{}", "high")),
     "drop_overlay": lambda org, theirs: org.drop_overlay(theirs.rule_id),
     "count_passes": lambda org, theirs: org.count_passes(theirs.connector_id, theirs.session, 1, "git", 5),
     "keep_head": lambda org, theirs: org.keep_head(theirs.connector_id, 9, b"9" * 32),
     "handoff": lambda org, theirs: org.handoff(theirs.request_id),
     "waiting": lambda org, theirs: org.waiting(theirs.connector_id),
+    "rung_since": lambda org, theirs: org.rung_since(theirs.user_id, 0),
+    "settled_last": lambda org, theirs: org.settled_last(theirs.connector_id, theirs.session, 0, 9),
     "add_handoff": lambda org, theirs: org.add_handoff(a_handoff(theirs, an_id("req", 77))),
     "add_handoff, as mine": lambda org, theirs: org.add_handoff(replace(a_handoff(theirs, an_id("req", 78)), org_id=org.id)),
     "step": lambda org, theirs: org.step(a_handoff(theirs), "deny"),
@@ -206,7 +208,7 @@ def test_modes_and_pauses_end_by_themselves(store, orgs, clock):
 
     def standing(tx):
         org = tx.org(mine.org_id)
-        return org.mode(mine.connector_id, mine.session) is not None, bool(org.paused_until(mine.connector_id, mine.session))
+        return org.mode(mine.connector_id, mine.session) is not None, bool(org.paused_by(mine.connector_id, mine.session))
 
     assert store.read(standing) == (True, True)
     clock.pass_(3600)

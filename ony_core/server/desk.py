@@ -132,7 +132,7 @@ class Desk:
         self._leading.add(row.id)
         rung = await self._all(channel.ring(row.org_id, row) for channel in self.channels)
         if True not in rung:
-            await self._step(row.org_id, row.id, "fail", reason="nobody_reached")
+            await self.unreached(row.org_id, row.id)
 
     async def _all(self, works: Iterable[Coroutine[Any, Any, Any]]) -> list[Any]:
         """What each channel answers; trouble in one keeps nobody from the others and undoes nothing that is committed."""
@@ -140,6 +140,10 @@ class Desk:
         for trouble in (answer for answer in answers if isinstance(answer, Exception)):
             log.error("a channel failed: %s", type(trouble).__name__)
         return answers
+
+    async def unreached(self, org_id: str, request_id: str) -> None:
+        """A channel that had said it would ring could reach nobody after all."""
+        await self._step(org_id, request_id, "fail", reason="nobody_reached")
 
     async def ringing(self, org_id: str, request_id: str) -> None:
         """A channel is about to reach somebody. Refused("wrong_state") where nobody waits any more."""

@@ -3,6 +3,7 @@
 Decides whose phone rings next. Words belong to channels/voice.py, webhooks to server/webhooks.py, decisions to the desk.
 
 MUST NOT dial a number that is not an enrolled, active device's, nor let it reach a log or an audit row.
+MUST ring a user for one request at a time: a second call would find the line busy, and hurry the first.
 MUST NOT treat an unanswered phone, a voicemail box or trouble at the provider as a decision.
 """
 
@@ -10,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import re
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -77,16 +78,39 @@ class Telephone:
         )  # fmt: skip
         self._laml = Laml(account(settings))
         self._endings: dict[bytes, asyncio.Future[str]] = {}
+        self._lines: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # of each user: held while one request is on the phone
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def ring(self, org_id: str, handoff: rows.Handoff) -> bool:
-        """Ring the phones of the connector's user, one after the other. False: none could be rung at all."""
+        """Ring the phones of the connector's user, one after the other, when it is its turn. False: none could be rung at all."""
         plan = deque(Attempt(device) for device in self._store.read(lambda tx: _phones(tx.org(org_id), handoff, self._clock.wall())))
-        dialled = await self._next(org_id, handoff.id, plan)
-        if dialled is None:
+        if not plan:
             return False
-        self._spawn(self._follow(org_id, handoff.id, plan, dialled))
-        return True
+        line = self._lines[plan[0].device.user_id]
+        if line.locked():
+            self._spawn(self._later(line, org_id, handoff.id, plan))
+            return True
+        await line.acquire()
+        return await self._started(line, org_id, handoff.id, plan)
+
+    async def _later(self, line: asyncio.Lock, org_id: str, request_id: str, plan: deque[Attempt]) -> None:
+        """Locks are given in the order in which they were asked for."""
+        await line.acquire()
+        waiting = self._waiting(org_id, request_id)
+        if not await self._started(line, org_id, request_id, plan) and waiting:
+            await self._desk.unreached(org_id, request_id)
+
+    async def _started(self, line: asyncio.Lock, org_id: str, request_id: str, plan: deque[Attempt]) -> bool:
+        """Rings the first phone; the line is given back when nobody is rung for this request any more."""
+        dialled = None
+        try:
+            dialled = await self._next(org_id, request_id, plan)
+        finally:
+            if dialled is None:
+                line.release()
+        if dialled is not None:
+            self._spawn(self._follow(line, org_id, request_id, plan, dialled))
+        return dialled is not None
 
     async def stop(self, org_id: str, handoff: rows.Handoff) -> None:
         """The handoff is settled: stop what still rings or talks. The call that settled it says its own goodbye. Returns at once."""
@@ -107,13 +131,17 @@ class Telephone:
 
     # ---------------------------------------------------------------- ringing
 
-    async def _follow(self, org_id: str, request_id: str, plan: deque[Attempt], dialled: Dialled | None) -> None:
+    async def _follow(self, line: asyncio.Lock, org_id: str, request_id: str, plan: deque[Attempt], first: Dialled) -> None:
         """Busy: the same phone once more, a minute later. Every other end without a decision: the next phone, or none."""
-        while dialled is not None:
-            status = await self._ended(org_id, request_id, dialled)
-            if status == "busy" and not dialled.attempt.again:
-                plan.appendleft(Attempt(dialled.attempt.device, self._busy_retry_s, again=True))
-            dialled = await self._next(org_id, request_id, plan)
+        dialled: Dialled | None = first
+        try:
+            while dialled is not None:
+                status = await self._ended(org_id, request_id, dialled)
+                if status == "busy" and not dialled.attempt.again:
+                    plan.appendleft(Attempt(dialled.attempt.device, self._busy_retry_s, again=True))
+                dialled = await self._next(org_id, request_id, plan)
+        finally:
+            line.release()
 
     async def _next(self, org_id: str, request_id: str, plan: deque[Attempt]) -> Dialled | None:
         """Dial the first of the plan that the provider takes, while somebody still waits for a decision."""
@@ -123,6 +151,8 @@ class Telephone:
                 await asyncio.sleep(attempt.wait_s)
             if not self._waiting(org_id, request_id):
                 return None
+            if not self._active(org_id, attempt.device.id):  # revoked since the plan was made
+                continue
             with contextlib.suppress(CallRefused, Refused):  # logged where it was met; or the handoff was settled meanwhile
                 return await self._dial(org_id, request_id, attempt)
         return None
@@ -196,6 +226,10 @@ class Telephone:
     def _waiting(self, org_id: str, request_id: str) -> bool:
         handoff = self._store.read(lambda tx: tx.org(org_id).handoff(request_id))
         return handoff is not None and handoff.state in WAITING and handoff.deadline_at > self._clock.wall()
+
+    def _active(self, org_id: str, device_id: str) -> bool:
+        device = self._store.read(lambda tx: tx.org(org_id).device(device_id))
+        return device is not None and device.state == "active"
 
     async def _hang_up(self, sid: str) -> None:
         try:

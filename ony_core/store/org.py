@@ -269,7 +269,8 @@ class Org:
         """The handoffs for which a phone of this user was rung since then and that got no yes."""
         found = self._db.execute(
             _HANDOFF + " AND created_at > ? AND state NOT IN ('approved', 'used', 'unused') AND id IN (SELECT request_id FROM call"
-            " JOIN device ON device.id = call.device_id WHERE call.org_id = ? AND device.org_id = ? AND device.user_id = ? AND call.created_at > ?)",
+            " JOIN device ON device.id = call.device_id WHERE call.org_id = ? AND device.org_id = ? AND device.user_id = ?"
+            " AND call.created_at > ?)",
             (self.id, since - _LONGEST_WAIT_S, self.id, self.id, user_id, since),
         )
         return [rows.Handoff(*row) for row in found]

@@ -215,3 +215,36 @@ def test_a_request_settled_before_the_gate_opens_is_not_told(house: House) -> No
     request_id = [house.hold()]
     house.provider.check()
     assert "wants to" not in phone.heard
+
+
+# ---------------------------------------------------------------- one request at a time
+
+
+def test_a_second_request_rings_when_the_first_call_is_over(house: House) -> None:
+    opened(house).press("2").hears("Denied")
+    opened(house).press("1").hears("six digit code").press(house.code).hears("Approved")
+    first, second = house.hold(), house.hold()
+    assert (house.decided(first).state, house.decided(second).state) == ("denied", "approved")
+    house.provider.check()
+    steps = [(row["step"], row["request_id"]) for row in house.audit("call") if row["step"] in ("placed", "ended")]
+    assert steps == [("placed", first), ("ended", first), ("placed", second), ("ended", second)]
+
+
+def test_what_nobody_wants_any_more_gives_its_turn_away_unrung(house: House) -> None:
+    house.provider.expect_call(NUMBER).keeps_ringing()
+    first, second, third = house.hold(), house.hold(), house.hold()
+    house.do(house.desk.cancel(house.connector, second))
+    opened(house).press("2").hears("Denied")
+    house.do(house.desk.cancel(house.connector, first))
+    assert house.decided(third).state == "denied"
+    house.provider.check()
+    assert second not in [row["request_id"] for row in house.audit("call")]
+
+
+def test_a_request_whose_turn_comes_and_whom_no_phone_takes_ends_at_once(house: House) -> None:
+    house.provider.expect_call(NUMBER).keeps_ringing()
+    first, second = house.hold(), house.hold()
+    house.do(house.store.write(lambda tx: tx.org(house.connector.org_id).revoke_device(house.devices[0])))
+    house.do(house.desk.cancel(house.connector, first))
+    assert house.decided(second).state in ("failed", "denied")
+    assert house.verdict(second) is None

@@ -98,7 +98,8 @@ class Hall:
     def __init__(self, folder: Path, seed: str = "test", **policy: Any) -> None:
         self.folder, self.clock = folder, Clock(seed)
         self.config = SimpleNamespace(policy=SimpleNamespace(
-            **{"code_required": "high", "decision_deadline": 300, "verdict_ttl": 120, "on_no_verdict": "deny", "calls_per_hour": 1000, **policy}))  # fmt: skip
+            **{"code_required": "high", "decision_deadline": 300, "verdict_ttl": 120, "on_no_verdict": "deny", "calls_per_hour": 1000,
+               **policy}))  # fmt: skip
         self.store = Store.open(folder / "ony.db", self.clock)
         self.keyring = keyring.create(folder, self.store, self.clock)
         self.store.write_now(lambda tx: tx.set_meta("server_id", SERVER_ID))

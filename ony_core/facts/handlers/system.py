@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ony_core.facts.shell import Shell
 
 _SETUID = re.compile(r"(?:^|,)[ugoa]*[+=][rwx]*s|^[2467]\d{3}$")
+_FILTER = re.compile(r"\s*(?:grep|head|tail|wc|sort|uniq|cut)\b[^;&<>`$(){}\n]*$")
 _TOUCHED = frozenset(
     [
         "root",
@@ -74,6 +75,32 @@ def by_words(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -
     return commands.finish(shell, line, stdin)
 
 
+def kill(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    """kill: process 1 starts all others, and -1 means every process; the first word with a dash is the signal."""
+    line, _ = read(program, words)
+    texts = [w.text for w in words]
+    if texts and texts[0][:1] == "-" and texts[0] != "--":
+        texts = texts[2 if texts[0] in ("-s", "-n", "--signal") else 1 :]
+    if {"1", "-1"} & set(texts):
+        line.traits.add("many")
+    line.traits.discard("unknown_word")
+    return commands.finish(shell, line, stdin)
+
+
+def phone(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    """adb: what follows `shell` is one text for the phone's own shell, however it was quoted here."""
+    at = next((n for n, w in enumerate(words) if w.text in ("shell", "exec-out")), None)
+    odd = False
+    if at is not None:
+        first, *filters = " ".join(w.text for w in words[at + 1 :]).split("|")
+        odd = any(c in first for c in ";&<>`$()\n{}") or any(not _FILTER.match(f) for f in filters)
+        words = [*words[: at + 1], *(Word(t) for t in first.split())]
+    line, _ = read(program, words)
+    if odd:
+        line.traits.add("runs_code")
+    return commands.finish(shell, line, stdin)
+
+
 def terminal(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
     line, _ = read(program, words)
     line.traits.discard("unknown_word")
@@ -92,4 +119,4 @@ def java(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
     return UNKNOWN
 
 
-HANDLERS = {"rights": rights, "by_words": by_words, "terminal": terminal, "java": java}
+HANDLERS = {"rights": rights, "by_words": by_words, "terminal": terminal, "kill": kill, "phone": phone, "java": java}

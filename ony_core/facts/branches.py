@@ -4,6 +4,7 @@ MUST: take no condition for true or false, and no loop for one that runs, or run
 """
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from ony_core.facts.expand import text_of, words_of
@@ -19,13 +20,39 @@ _WORKS = frozenset({"cd", "mkdir", "true", ":", "echo", "printf", "export", "pwd
 
 def sequence(shell: "Shell", node: Any, stdin: Flow, redirects: list[Any] | None = None) -> Flow:
     """`a && b || c`: what the right side changes may or may not hold afterwards. redirects: of the last command."""
+    parts = _chain(node)
+    if len(parts) > 1:
+        return _all_of(shell, parts, stdin, redirects)
     left, right = node.named_children[0], node.named_children[1:]
     out = shell.statement(left, stdin)
     before = keep(shell)
     for child in right:
         out = out.then(shell.redirected(child, redirects, stdin) if redirects else shell.statement(child, stdin))
-    if not (_works(left) and any(child.type == "&&" for child in node.children)):
-        meet(shell, [before, keep(shell)])
+    meet(shell, [before, keep(shell)])
+    return out
+
+
+def _chain(node: Any) -> list[Any]:
+    """The parts of `a && b && c`; a list with another operator is one part."""
+    parts: list[Any] = []
+    operators = {child.type for child in node.children if not child.is_named}
+    while node.type == "list" and operators == {"&&"}:
+        parts[:0] = node.named_children[1:]
+        node = node.named_children[0]
+        operators = {child.type for child in node.children if not child.is_named}
+    return [node, *parts]
+
+
+def _all_of(shell: "Shell", parts: list[Any], stdin: Flow, redirects: list[Any] | None) -> Flow:
+    """Each part runs where all before it have worked; behind the chain, any of them may have been the last."""
+    out, stops = shell.statement(parts[0], stdin), []
+    for before, part in pairwise(parts):
+        if not _works(before):
+            stops.append(keep(shell))
+        last = redirects if part is parts[-1] else None
+        out = out.then(shell.redirected(part, last, stdin) if last else shell.statement(part, stdin))
+    if stops:
+        meet(shell, [*stops, keep(shell)])
     return out
 
 

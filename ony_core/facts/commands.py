@@ -141,6 +141,8 @@ def finish(
     shell.call.add("command", program.name, line.verb, line.flags, len(line.operands), targets, line.traits | _carried(taints))
     if "help" in line.traits:
         return Flow(None)
+    if program.name in tables().words["names"]["names_only"]:
+        role = "none"  # what it prints of a file is not its content
     if line.blind is not None and could_be_worse(program.name, line.blind):
         shell.call.opaque("program_unknown")
     taints |= _touch(shell, line, role or program.operands, stdin)
@@ -169,7 +171,8 @@ def _carried(taints: frozenset[str]) -> frozenset[str]:
 
 def _touch(shell: "Shell", line: Line, role: str, stdin: Flow) -> frozenset[str]:
     program = line.program
-    extra = frozenset({"recursive"}) if program.recursive & line.flags else frozenset()
+    deep = program.recursive & line.flags or program.name in tables().words["names"]["always_recursive"]
+    extra = frozenset({"recursive"}) if deep else frozenset()
     found: frozenset[str] = frozenset()
     found |= flag_values(shell, line, extra, stdin)
     operands = line.operands[0 if line.value("-e", "--regexp", "-f", "--file", "--from-file") else program.skip :]
@@ -360,11 +363,26 @@ def transfer(shell: "Shell", role: str, sources: list[Word], into: Word | None, 
         if role == "move" and (found & {"agent_settings", "ony_files"} or not session_made(shell, source)):
             shell.call.add("file", verb=("move",), traits=(found | extra) & _file_words())
     if into is not None:
-        write_file(shell, into, content, extra - {"recursive"} | ({"is_link"} if role == "link" else set()) | _placed(into))
+        sample = {"template"} if role == "copy" and _sample(shell, sources, into) else set()
+        write_file(shell, into, content, extra - {"recursive"} | ({"is_link"} if role == "link" else set()) | sample | _placed(into))
         _inherit(shell, sources, into)
         if older:
             brought(shell, into)
     return taints
+
+
+def _sample(shell: "Shell", sources: list[Word], into: Word) -> bool:
+    """`cp .env.example .env`: a first copy of what is nobody's secret, where nothing is known to be overwritten."""
+    sampled = all(re.search(r"[._-](?:example|sample|template|dist|defaults?)(?:\.\w+)?$", source.text) for source in sources)
+    return (
+        bool(sources)
+        and sampled
+        and into.known
+        and not isinstance(shell.call.place.read(paths.absolute(shell.cwd, into.text), LIMIT), bytes)
+    )
+
+
+LIMIT = 1 << 20
 
 
 def _placed(into: Word) -> frozenset[str]:
@@ -444,40 +462,6 @@ def _into_command(shell: "Shell", word: Word, flow: Flow) -> None:
     inner, node = shell.call.consumers[int(word.flow.text)]
     for child in node.named_children:
         inner.statement(child, flow)
-
-
-def environment(shell: "Shell", name: str, value: Word, exported: bool) -> None:
-    """Assignments that later programs obey: what they load, run as a pager or editor, or connect through."""
-    lists = tables().words["environment"]
-    if name in lists["runs"]:
-        if value.text and value.text not in ("cat", "less", "more", "true", ":"):
-            shell.child().source(value.text.replace(HOLE, "${_}"))
-    elif name in lists["loads"]:
-        shell.call.add("command", "env", traits=("loader_environment",))
-    elif name in lists["configures"]:
-        shell.call.add("command", "env", traits=("config_environment",))
-    elif name in lists["searches"]:
-        _search_folders(shell, value)
-    elif name == "PATH":
-        _path_folders(shell, value)
-
-
-def _path_folders(shell: "Shell", value: Word) -> None:
-    allowed = tables().words["locations"]["project_programs"]
-    for folder in value.text.split(":"):
-        if folder in ("", HOLE):
-            continue
-        found = paths.traits_of(shell.call, shell.cwd, Word(folder))
-        if found & {"project", "project_root", "tmp", "tmp_root", "outside"} and not any(folder.endswith(a) for a in allowed):
-            shell.call.add("command", "env", traits=("path_environment",))
-
-
-def _search_folders(shell: "Shell", value: Word) -> None:
-    """Where interpreters look for modules: the project's own folders are its own code, others are not."""
-    for folder in value.text.split(":"):
-        found = paths.traits_of(shell.call, shell.cwd, Word(folder)) if folder not in ("", HOLE) else frozenset()
-        if found & {"tmp", "tmp_root", "outside", "home", "home_top", "root"}:
-            shell.call.add("command", "env", traits=("loader_environment",))
 
 
 def line_of(program: Program, words: list[Word]) -> Line:

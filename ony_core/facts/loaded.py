@@ -40,6 +40,7 @@ _DELETES = re.compile(
 )
 _BARE = re.compile(r"\bCOMMAND\s+([^\"')][^)\n]*)|^\s*sh\s+['\"](.+)['\"]\s*$|%x[\[({](.+?)[\])}]", re.MULTILINE)
 _ENTRY = re.compile(r"^\s*(?:-\s+)?(?:[\w.-]+\s*[:=]\s+|[\w.-]+\s*=\s*)?(?:\[\s*)?[\"']?(.*?)[\"']?,?\s*\]?$")
+_REACHES_OUT = re.compile(r"privileged:\s*true|(?:pid|ipc|network_mode):\s*[\"']?host|docker\.sock|(?:^|[\s\"'\[-])/:/|source:\s*/\s*$")
 
 
 def look(shell: "Shell", program: Program) -> None:
@@ -103,6 +104,8 @@ def judged(shell: "Shell", path: str, text: str) -> list[Fact]:
     elif path.endswith(tuple(tables().words["loads"]["entries"])):
         for line in text.split("\n")[:500]:
             _command(inner, _ENTRY.sub(r"\1", line))
+            if _REACHES_OUT.search(line):
+                apart.add("command", "docker", ("run",), traits=("host_mount",))
     else:
         _literals(inner, text)
     facts = list(apart.facts)

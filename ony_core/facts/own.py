@@ -44,7 +44,7 @@ def _below_own_folder(shell: "Shell", path: str) -> bool:
     while path := path.rpartition("/")[0]:
         above = shell.call.made.get(path)
         if above is not None:
-            return above.folder and not above.gone and not above.taints
+            return above.folder and not above.gone and not above.taints - {"network"}
     return False
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from ony_core.facts import arrays, branches, commands, heredocs
+from ony_core.facts import arrays, branches, commands, environment, heredocs
 from ony_core.facts.call import Call
 from ony_core.facts.expand import text_of, word_of, words_of
 from ony_core.facts.state import State
@@ -257,7 +257,7 @@ class Shell:
             self.call.opaque("too_deep")
             return
         self.variables[name] = hole() if name in self.fixed else value
-        commands.environment(self, name, value, exported)
+        environment.assigned(self, name, value)
 
     def variable(self, name: str) -> Word:
         found = self.variables.get(name)

@@ -32,13 +32,14 @@ def table() -> dict[str, Handler]:
         infra,
         interpreters,
         network,
+        patching,
         remote,
         runners,
         system,
         wrappers,
     )
 
-    modules = (builtins, databases, datastores, files, git, infra, interpreters, network, remote, runners, system, wrappers)
+    modules = (builtins, databases, datastores, files, git, infra, interpreters, network, patching, remote, runners, system, wrappers)
     return {name: handler for module in modules for name, handler in module.HANDLERS.items()}
 
 

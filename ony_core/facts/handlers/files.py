@@ -257,13 +257,15 @@ def sync(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
         _ssh_option(shell, option)
     traits: set[str] = set(line.traits)
     taints: frozenset[str] = frozenset()
+    if program.name == "scp" and not line.operands[1:]:
+        traits |= _batch(shell, stdin)
     *sources, into = line.operands or [Word("")]
     for source in sources:
         taints |= frozenset({"network"}) if remote(source) else commands.read_file(shell, source, frozenset({"recursive"}))
     if any(remote(s) for s in sources):
         traits.add("receives")
-    if remote(into) and into.text:
-        traits |= {"sends"} | (taints & {"secret"})
+    if remote(into) and into.text and sources:
+        traits |= ({"sends"} if not line.flags & {"-n", "--dry-run", "--list-only"} else set()) | (taints & {"secret"})
     elif sources and "help" not in traits:
         if line.flags & set(tables().words["names"]["mirror_flags"]) and not line.flags & {"-n", "--dry-run"}:
             commands.delete_file(shell, into, frozenset({"recursive", "many"}))
@@ -275,9 +277,16 @@ def sync(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
     return EMPTY
 
 
+def _batch(shell: "Shell", stdin: Flow) -> set[str]:
+    """sftp, lftp, ftp: lines such as `put FILE` on standard input."""
+    sent = [line.split()[1:2] for line in (stdin.text or "").split("\n") if line.split()[:1] in (["put"], ["mput"], ["mirror"], ["reput"])]
+    taints: frozenset[str] = frozenset().union(*(commands.read_file(shell, Word(name)) for names in sent for name in names))
+    return ({"sends"} if sent else set()) | (taints & {"secret"})
+
+
 def _ssh_option(shell: "Shell", option: Word) -> None:
-    name, _, value = option.text.replace(" ", "=", 1).partition("=")
-    if name.lower() in ("proxycommand", "localcommand", "knownhostscommand"):
+    name, _, value = re.sub(r"^\s*(\w+)\s*[=\s]\s*", r"\1=", option.text).partition("=")
+    if name.lower() in ("proxycommand", "localcommand", "knownhostscommand") and value.lower() != "none":
         shell.child().source(value.replace(HOLE, "${_}"))
 
 

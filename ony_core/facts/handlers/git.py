@@ -4,10 +4,10 @@ import re
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from ony_core.facts import commands, own, paths
+from ony_core.facts import commands, own, patches, paths
 from ony_core.facts.argv import Line, read
 from ony_core.facts.targets import target
-from ony_core.facts.words import HOLE, Flow, Word
+from ony_core.facts.words import HOLE, Flow, Made, Word
 from ony_core.model import Target
 from ony_core.taxonomy.tables import Program, tables
 
@@ -29,7 +29,7 @@ def git(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flo
             _discard(here, line, verb, words, traits)
         elif verb == "config":
             _config(here, line, traits)
-        _files(here, line, verb)
+        _files(here, line, verb, stdin)
     line.traits |= traits
     if line.verb == ("unlisted",) and line.operands and line.operands[0].text in _given_aliases(line):
         return Flow(None)  # understood where the alias was given
@@ -101,6 +101,8 @@ def _runs_programs(shell: "Shell", line: Line, verb: str, words: list[Word]) -> 
 def _push(shell: "Shell", line: Line, traits: set[str]) -> tuple[Target, ...]:
     """Refspecs: `+x` forces, `:x` deletes. A feature branch is one that the place knows, and knows not to be protected."""
     refs = line.operands[1:]
+    if line.operands and re.search(r"://|^[\w.-]+@[\w.-]+:", line.operands[0].text):
+        traits.add("other_host")
     names: list[str] = []
     for ref in refs:
         text = ref.text
@@ -162,7 +164,7 @@ def _own(shell: "Shell", word: Word) -> bool:
     return made is not None or shell.call.place.context("changed:" + path) == "session"
 
 
-def _files(shell: "Shell", line: Line, verb: str) -> None:
+def _files(shell: "Shell", line: Line, verb: str, stdin: Flow) -> None:
     """Files that git reads or writes by name: `show HEAD:.env`, `--output`, `diff --no-index`, `apply`."""
     for value in line.all("--output"):
         commands.write_file(shell, value, Flow(None))
@@ -171,13 +173,29 @@ def _files(shell: "Shell", line: Line, verb: str) -> None:
             commands.read_file(shell, word.part(word.text.partition(":")[2]))
         elif verb in ("show", "diff", "log", "blame", "grep", "add", "stash"):
             commands.read_file(shell, word) if verb != "add" or not word.glob else None
-    if verb == "clone" and len(line.operands) > 1:
-        commands.make_folder(shell, line.operands[1])
+    if verb in ("apply", "am") and not line.flags & {"--check", "--stat", "--numstat", "--summary"}:
+        for word in line.operands:
+            patches.diff_file(shell, word)
+        if not line.operands:
+            patches.diff(shell, stdin)
+    if verb == "clone" and line.operands:
+        url = line.operands[0].text.rstrip("/").removesuffix(".git")
+        into = line.operands[1] if len(line.operands) > 1 else Word(re.split(r"[/:]", url)[-1])
+        commands.make_folder(shell, into)
+        _fetched(shell, into, line.operands[0])
     if verb == "mv" and line.operands:
         own.brought(shell, line.operands[-1])
     if verb == "rm" and "--cached" not in line.flags:
         for word in line.operands:
             commands.delete_file(shell, word, frozenset({"kept_by_git"}))
+
+
+def _fetched(shell: "Shell", into: Word, url: Word) -> None:
+    """What another machine gave: nobody here has read the code in it."""
+    path = paths.absolute(shell.cwd, into.text)
+    made = shell.call.made.get(path)
+    if made is not None and made.folder and re.search(r"://|@.+:", url.text) and not url.text.startswith("file:"):
+        shell.call.made[path] = Made(folder=True, taints=frozenset({"network"}))
 
 
 def gh(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:

@@ -262,7 +262,7 @@ def netcat(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> 
     asked = set((stdin.text or "").lower().split())
     if asked and asked <= set(tables().words["names"]["socket_questions"]) and "hands_over_shell" not in traits:
         traits.add("probe")  # `echo stats | nc cache 11211`, `echo ruok | nc zk 2181`
-    if line.operands and _LOCAL.match(line.operands[0].text):
+    if line.operands and "localhost" in url_traits(re.sub(r"(?i)^(?:tcp|udp|openssl)[46]?(?:-connect)?:", "", line.operands[0].text)):
         traits.add("localhost")
     shell.call.add("network", program.name, ("socket",), (), len(line.operands), (), traits)
     return Flow(None, frozenset({"network"}))
@@ -278,4 +278,15 @@ def lookup(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> 
     return Flow(None, frozenset({"network"}) if program.name == "dig" else UNKNOWN.taints)
 
 
-HANDLERS = {"curl": curl, "httpie": httpie, "netcat": netcat, "lookup": lookup}
+def rpc(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    """grpcurl: `HOST list|describe` only asks; anything else calls a method."""
+    line, _ = read(program, words)
+    host = line.operands[0].text if line.operands else ""
+    asks = any(word.text in ("list", "describe") for word in line.operands)
+    sent = line.value("-d", "--data")
+    traits = url_traits(host) | ((sent.taints if sent else frozenset()) & {"secret"})
+    shell.call.add("network", program.name, ("reads" if asks else "sends",), (), len(line.operands), (), traits)
+    return Flow(None, frozenset({"network"}))
+
+
+HANDLERS = {"rpc": rpc, "curl": curl, "httpie": httpie, "netcat": netcat, "lookup": lookup}

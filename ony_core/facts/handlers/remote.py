@@ -24,7 +24,7 @@ def ssh(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flo
         traits.add("secret")
     if any(f in ("-L", "-R", "-D", "-w") for f, _ in line.values):
         traits.add("tunnel")
-    if not rest and not line.flags & {"-N", "-V", "-G", "-Q", "-T"} and stdin.text in (None, ""):
+    if not rest and line.value("-W") is None and not line.flags & {"-N", "-V", "-G", "-Q", "-T"} and stdin.text in (None, ""):
         traits.add("open_ended")
     shell.call.add("command", program.name, (), line.flags, len(line.operands), targets_of(shell.call, line), traits)
     text = " ".join(w.text for w in rest) if rest else stdin.text
@@ -46,6 +46,10 @@ def container(shell: "Shell", program: Program, words: list[Word], stdin: Flow) 
     line, _ = read(program, words)
     if set(line.verb) & set(tables().words["names"]["container_runs"]) and program.name != "kubectl":
         line, _ = read(program, words, stop_at_operand=1)  # what follows the container's name is the inner command's
+    if line.verb[-1:] == ("cp",):
+        for word in line.operands:
+            if ":" not in word.text:
+                commands.read_file(shell, word, frozenset({"recursive"}))
     commands.finish(shell, line, stdin, mounts(line))
     if not set(line.verb) & set(tables().words["names"]["container_runs"]) or "help" in line.traits:
         return Flow(None)
@@ -55,11 +59,16 @@ def container(shell: "Shell", program: Program, words: list[Word], stdin: Flow) 
     if inner:
         child = shell.child()
         child.cwd, child.variables = HOLE, {}
-        with shell.call.lending("in_container" if "run" in line.verb else "remote"):
+        with shell.call.lending("in_container" if _here(program, line) else "remote"):
             commands.run(child, inner, stdin)
     elif "exec" in line.verb:
         shell.call.add("grant", traits=("remote",))
     return Flow(None)
+
+
+def _here(program: Program, line: Line) -> bool:
+    """Whether the container is one of this computer's own."""
+    return "run" in line.verb or (program.name not in ("kubectl", "oc") and not line.all("-H", "--host", "-c", "--context"))
 
 
 def _inner_command(program: Program, words: list[Word], line: Line) -> list[Word]:

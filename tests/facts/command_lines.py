@@ -155,7 +155,7 @@ class Writer:
                 "{} |& cat",
                 "{} > notes.txt",
                 ">> log.txt {}",
-                "> \"sub/$((1))\" {}",
+                '> "sub/$((1))" {}',
                 "{} > ./sub/../out",
             ]
         ).format(text)
@@ -340,7 +340,7 @@ AROUND: list[Callable[[Writer, str], str]] = [
     decoyed("{n}() { :; return 0; {d}; }\n{n}; {t}\n"),
     decoyed("{n}() { {t}\n}; unset -f f; {n} a b"),
     decoyed("{n}() { case $1 in go) {t}\n;; *) {d};; esac; }; {n} go"),
-    decoyed("{n}() { local a=$1; shift; if [ \"$a\" = go ]; then {t}\nfi; }; {n} go"),
+    decoyed('{n}() { local a=$1; shift; if [ "$a" = go ]; then {t}\nfi; }; {n} go'),
     decoyed("{n}() { while true; do {t}\nreturn; done; }; {n}"),
     decoyed("for {n} in 1 2 3; do if [ ${n} = 2 ]; then {t}\nbreak; fi; done"),
     decoyed("for {n} in a b; do [ ${n} = a ] && continue; {t}\ndone"),

@@ -11,7 +11,7 @@ from ony_core.errors import OnyError
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
-WRITTEN = [page for page in PAGES if page.name != "taxonomy.md"]  # that page quotes what agents type, and is generated
+WRITTEN = [page for page in PAGES if page.name not in ("taxonomy.md", "explain.md")]  # those quote what agents type, and are generated
 MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
 TARGETS = set(re.findall(r"^([a-z][a-z-]*):", MAKEFILE, re.MULTILINE))
 

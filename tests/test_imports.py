@@ -49,7 +49,8 @@ ROOMS = {
 CONNECTOR_SIDE = ROOMS["connector"] | {"connector", "commands"}
 SERVER_SIDE = ROOMS["server"] | {"server", "program", "commands"}
 COMMANDS = {
-    "explain": {"agents", "evidence", "facts", "taxonomy", "policy"},
+    "explain": {"agents", "evidence", "facts", "taxonomy", "policy", "channels", "commands"},
+    "explaining": {"facts", "taxonomy", "policy", "channels"},
     "audit": {"auditkey", "auditlog", "auditexport", "chain", "checkpoint", "notes", "verify"},
     "serve": SERVER_SIDE,
     "admin": SERVER_SIDE,

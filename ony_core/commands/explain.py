@@ -1,5 +1,6 @@
 """`ony explain`: what a call would do and what each mode would make of it, without running it and without a server.
 
+For people it shows what was found in the call, what each part means, what would be said on the phone, and what could be taught.
 `--jsonl` answers one line for each line, in order; earlier lines of a `session` are its history: files it made are known as its own.
 Facts and title are exactly what would leave the machine.
 """
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any, TextIO
 
 from ony_core import canon
+from ony_core.commands import explaining
 from ony_core.errors import EXIT_OK, OnyError, UsageError
 from ony_core.evidence.place import DiskPlace, NoPlace
 from ony_core.facts import Place, understand
@@ -22,13 +24,13 @@ from ony_core.taxonomy import assess
 
 HELP = "say what a command or tool call would do, and whether it would ring you"
 EXAMPLE = "ony explain 'git push --force origin main'"
-MODES = ("on", "away", "here", "off")
 DEADLINE_S = 2.0
 MAX_SESSIONS = 4096
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("command", nargs="?", help="a shell command, in quotes")
+    parser.add_argument("--tool", default="Bash", metavar="NAME", help="another tool; COMMAND is then its input, a JSON object")
     parser.add_argument("--json", action="store_true", help="answer as one JSON object")
     parser.add_argument("--jsonl", action="store_true", help="read tool calls from standard input, one JSON object a line")
 
@@ -41,9 +43,10 @@ def run(args: argparse.Namespace) -> int:
         return EXIT_OK
     if not args.command:
         raise UsageError("nothing to explain", f"try: {EXAMPLE}")
-    call = ToolCall("", "", "Bash", {"command": args.command}, os.getcwd())
-    assessment = assess(understand(call, _place(call.cwd)).facts)
-    print(json.dumps(_answer(None, assessment)) if args.json else _prose(assessment))
+    given = {"command": args.command} if args.tool == "Bash" else canon.loads(args.command.encode())
+    call = ToolCall("", "", args.tool, given, os.getcwd())
+    told = explaining.explained(call, _place(call.cwd))
+    print(json.dumps({**_answer(None, told.assessment), **explaining.fields(told)}) if args.json else "\n".join(explaining.prose(told)))
     return EXIT_OK
 
 
@@ -89,7 +92,7 @@ def _answer(identity: Any, assessment: Assessment) -> dict[str, Any]:
         "id": identity,
         "action": lead.key,
         "risk": assessment.risk,
-        "gate": {mode: gate(assessment, mode) for mode in MODES},
+        "gate": {mode: gate(assessment, mode) for mode in explaining.MODES},
         "facts": [_plain(fact) for fact in assessment.facts],
         "title": lead.title,
         "why": lead.why,
@@ -103,14 +106,6 @@ def _plain(fact: Fact) -> dict[str, Any]:
     parts["targets"] = [{"kind": t.kind, "name": t.name} for t in fact.targets]
     parts["traits"] = list(fact.traits)
     return {name: part for name, part in parts.items() if part or name == "args"}
-
-
-def _prose(assessment: Assessment) -> str:
-    lead = assessment.lead
-    lines = [f"{lead.title}", f"  {lead.key}, risk {assessment.risk}: {lead.why or 'no reason given'}"]
-    lines += [f"  also {a.title} ({a.key}, {a.risk})" for a in assessment.actions if a is not lead and a.risk not in ("none", "low")]
-    lines.append("  " + ", ".join(f"{mode}: {gate(assessment, mode)}" for mode in MODES))
-    return "\n".join(lines)
 
 
 def _main(out: TextIO) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ony_core.facts.argv import asked_flags
 from ony_core.facts.place import Place
-from ony_core.facts.words import Made
+from ony_core.facts.words import Made, Word
 from ony_core.model import Fact, Target
 
 
@@ -28,6 +28,7 @@ class Call:
         self.consumers: list[tuple[Any, Any]] = []
         self.also: frozenset[str] = frozenset()  # traits that the surroundings lend to every fact: "as_root", "remote"
         self.reading: set[str] = set()
+        self.seen: list[tuple[int, list[Word]]] | None = None  # for people: each command with how deep it stands; never part of a fact
         self._steps = steps
         self._deep = 0
         self._parsing = self.MAX_PARSING
@@ -40,6 +41,10 @@ class Call:
         """Asked by the parser as it goes: whether it shall give up. A text that is no shell is critical anyway, so it is left sooner."""
         self._parsing -= 20 if wrong else 1
         return self._parsing < 0
+
+    def note(self, argv: list[Word]) -> None:
+        if self.seen is not None:
+            self.seen.append((self._deep, argv))
 
     @contextmanager
     def deeper(self) -> Iterator[bool]:

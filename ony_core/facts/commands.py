@@ -42,12 +42,14 @@ def run(shell: "Shell", argv: list[Word], stdin: Flow) -> Flow:
         shell.call.opaque("too_deep")
         return UNKNOWN
     if not first.known or first.glob:
+        shell.call.note(argv)
         shell.call.opaque("program_unknown")
         return UNKNOWN
     with shell.call.deeper() as fits:
         if not fits:
             shell.call.opaque("too_deep")
             return UNKNOWN
+        shell.call.note(argv)
         for word in argv[1:] if first.text != "tee" else []:
             if word.flow is not None and "into_command" in word.taints:
                 _into_command(shell, word, Flow(None, stdin.taints))

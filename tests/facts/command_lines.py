@@ -153,7 +153,7 @@ class Writer:
                 "{} <<< text",
                 "{} # then",
                 "{} |& cat",
-                "{} > notes.txt",
+                "{} >> notes.txt",
                 ">> log.txt {}",
                 '> "sub/$((1))" {}',
                 "{} > ./sub/../out",

@@ -50,14 +50,15 @@ def risk(fact: Fact) -> int:
     return level(assess((fact,)).risk)
 
 
-def says(said: Fact, real: Fact) -> bool:
-    """Whether one fact of the line tells of what really ran."""
+def says(said: Fact, real: Fact, again: bool) -> bool:
+    """Whether one fact of the line tells of what really ran. again: what the line did before may have made the files its own."""
+    if again and "made_by_session" in said.traits and (said.kind, said.verb) == (real.kind, real.verb):
+        return set(real.traits) <= set(said.traits)
     if (said.kind, said.program, said.verb) != (real.kind, real.program, real.verb) or risk(said) < risk(real):
         return False
     if {"unknown_path", "unknown_word"} & set(said.traits):
         return set(real.flags) <= set(said.flags) or risk(said) > risk(real)
-    counted = "many" in said.traits or (said.args >= real.args if real.kind == "file" else said.args == real.args)
-    return counted and set(real.flags) <= set(said.flags) and set(real.traits) <= set(said.traits)
+    return ("many" in said.traits or said.args >= real.args) and set(real.flags) <= set(said.flags) and set(real.traits) <= set(said.traits)
 
 
 def plainly(one: Started) -> Assessment:
@@ -71,7 +72,8 @@ def miss(found: Assessment, ran: list[Started]) -> str:
         return ""
     for one in ran:
         for real in plainly(one).facts:
-            if not any(says(said, real) for said in found.facts):
+            again = one.folder.startswith("new") or any(f.verb == ("delete",) and "made_by_session" not in f.traits for f in found.facts)
+            if not any(says(said, real, again) for said in found.facts):
                 return f"ran {one.argv} in {one.folder!r}, and no fact says {real}; they say\n  " + "\n  ".join(map(repr, found.facts))
     return ""
 

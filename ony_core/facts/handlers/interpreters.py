@@ -101,7 +101,7 @@ def python(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> 
 def _python_text(shell: "Shell", code: str | None, taints: frozenset[str], understand: "object") -> Flow:
     from ony_core.facts.python import understand as read_python
 
-    if code is None or (HOLE in code and taints & {"network", "decoded"}):
+    if code is None or code.strip() == HOLE or (HOLE in code and taints & {"network", "decoded"}):
         shell.call.add("opaque", traits=taints & {"network", "decoded", "secret"} or {"code_unknown"})
         return UNKNOWN
     shell.call.add("command", "python", args=0, traits=("inline",))

@@ -1,5 +1,6 @@
 """Programs that run the command in their own operands: sudo, env, timeout, xargs, watch, find's cousins."""
 
+import re
 import shlex
 from typing import TYPE_CHECKING
 
@@ -61,6 +62,9 @@ def env(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flo
 MAX_GIVEN = 64
 
 
+_UNQUOTED = re.compile(r"""'([^']*)'|"([^"]*)"|\\(.)""", re.DOTALL)
+
+
 def xargs(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
     """xargs, parallel: the command runs with operands that arrive on standard input (or after `:::`)."""
     line, rest = read(program, words, stop_at_operand=0)
@@ -69,7 +73,8 @@ def xargs(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> F
         return EMPTY
     texts = [w.text for w in rest]
     given = [hole(*stdin.taints)]
-    if stdin.text is not None and HOLE not in stdin.text and (texts_in := _input(stdin.text, bool(line.flags & {"-0", "--null"}))):
+    take = _items if line.value("-I", "--replace", "-i", "-J") is not None else _input
+    if stdin.text is not None and HOLE not in stdin.text and (texts_in := take(stdin.text, bool(line.flags & {"-0", "--null"}))):
         given = [Word(t, taints=stdin.taints) for t in texts_in[:MAX_GIVEN]]
         if len(texts_in) > MAX_GIVEN:
             given.append(hole(*stdin.taints))
@@ -106,6 +111,12 @@ def _input(text: str, zeros: bool) -> list[str]:
         return shlex.split(text)
     except ValueError:
         return text.split()
+
+
+def _items(text: str, zeros: bool) -> list[str]:
+    """With -I every line is one item; quotes are taken away, blanks part nothing."""
+    lines = _input(text, zeros) if zeros or NUL in text else [line.lstrip() for line in text.splitlines() if line.strip()]
+    return lines if zeros else [_UNQUOTED.sub(lambda m: m[1] or m[2] or m[3] or "", line) for line in lines]
 
 
 def _filled(rest: list[Word], slot: str, given: list[Word], only_slot: bool) -> list[Word]:

@@ -3,19 +3,26 @@
 MUST: take no condition for true or false, and no loop for one that runs, or runs once only.
 """
 
+import re
 from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from ony_core.facts.expand import text_of, words_of
 from ony_core.facts.state import State, keep, meet, put
-from ony_core.facts.words import EMPTY, Flow, hole
+from ony_core.facts.words import EMPTY, UNKNOWN, Flow, hole
 
 if TYPE_CHECKING:
     from ony_core.facts.shell import Shell
 
 MAX_LOOP = 24
 _WORKS = frozenset({"cd", "mkdir", "true", ":", "echo", "printf", "export", "pwd", "pushd"})  # taken to succeed, as `cd` itself is
+
+_ENVIRONMENT = re.compile(r"(?:env|printenv|export -p|export)\Z")
+_ONE_NAME = re.compile(  # `grep -i path`: a pattern of plain words, none of which begins or could name a secret
+    r"grep\s+(?:-[iEcqw]+\s+)*(['\"]?)\^?\(?(?!(?i:[^'\"]*(?:key|tok|sec|pass|pw|cred|auth|api|aws|env|url|uri|db|conn|account|cert|sig|azure|gh_|git|npm|yarn|docker|hub|lab|openai|anthropic|claude|stripe|slack|sentry|heroku|all)))"
+    r"[A-Za-z_]{3,}(?:\\?\|\^?[A-Za-z_]{3,})*\)?=?\1\Z"
+)
 
 
 def sequence(shell: "Shell", node: Any, stdin: Flow, redirects: list[Any] | None = None) -> Flow:
@@ -67,7 +74,10 @@ def _works(node: Any) -> bool:
 def pipeline(shell: "Shell", node: Any, stdin: Flow) -> Flow:
     """Each part is a process of its own; only some shells run the last one themselves."""
     flow, before = stdin, keep(shell)
-    for child in node.named_children:
+    children = node.named_children
+    if len(children) > 1 and _ENVIRONMENT.match(text_of(children[0])) and _ONE_NAME.match(text_of(children[1])):
+        flow, children = UNKNOWN, children[1:]  # of the whole environment only what has a harmless name is seen
+    for child in children:
         put(shell, before)
         flow = shell.statement(child, flow)
     meet(shell, [before, keep(shell)])

@@ -62,7 +62,7 @@ def run(shell: "Shell", argv: list[Word], stdin: Flow) -> Flow:
         program = program_named(first.text)
         leash.look(shell, program, argv)
         if program is not None:
-            escapes.look(shell, program, argv)
+            escapes.look(shell, program, argv, stdin)
         if program is None:
             system = "/" not in first.text or _program_folder().match(first.text.rpartition("/")[0])
             return unlisted(shell, argv) if system else scripts.run_path(shell, argv, stdin)

@@ -3,7 +3,8 @@
 The table `escapes` says for each program, by the name it is called by, which of its words they are and what they take:
 run (shell text), hook (a command that gets arguments), words and words:N (the rest is a command, after N more words), commas (a command
 with commas between its words), code and code:LANGUAGE (program text), load (a file of code), hold (the word alone is enough),
-run:PATTERN and hold:PATTERN (only where the value matches). A key is a flag, leading operands, both ("open -e"), or "" for any operand.
+run:PATTERN and hold:PATTERN (only where the value matches). A key is a flag, leading operands, both ("open -e"), "stdin" for what it
+reads, or "" for any operand. The table `sessions` names programs that wait for commands, with the words that keep them from it.
 """
 
 import re
@@ -11,7 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ony_core.facts import commands
-from ony_core.facts.words import EMPTY, HOLE, Word
+from ony_core.facts.words import EMPTY, HOLE, Flow, Word
 from ony_core.taxonomy.tables import Program, tables
 
 if TYPE_CHECKING:
@@ -28,10 +29,16 @@ def listed(name: str, program: str) -> dict[str, str]:
     return {**lists[found["like"]], **found} if "like" in found else found
 
 
-def look(shell: "Shell", program: Program, argv: list[Word]) -> None:
-    known = listed(argv[0].text.rpartition("/")[2], program.name)
+def look(shell: "Shell", program: Program, argv: list[Word], stdin: Flow) -> None:
+    name = argv[0].text.rpartition("/")[2]
+    quiet = tables().words["sessions"].get(name)
+    if quiet is not None and stdin is EMPTY and not any(_quiets(word.text, quiet) for word in argv[1:]):
+        shell.call.add("grant", traits=("open_ended",))
+    known = listed(name, program.name)
     if not known:
         return
+    if "stdin" in known and stdin.text:
+        _act(shell, program, known["stdin"], Word(stdin.text, taints=stdin.taints), [])
     operands: list[str] = []
     at = 1
     while at < len(argv):
@@ -52,6 +59,11 @@ def look(shell: "Shell", program: Program, argv: list[Word]) -> None:
                 operands.append(word.text)
                 if _operand(shell, program, known, operands, word, argv[at:]):
                     return
+
+
+def _quiets(text: str, quiet: list[str]) -> bool:
+    """Whether a word of the line keeps a program from opening a session: one of its flags, or (where `*` is listed) any operand."""
+    return any(text.startswith(flag) for flag in quiet if flag != "*") or ("*" in quiet and text[:1] != "-")
 
 
 def _spellings(word: Word, after: list[Word]) -> list[tuple[str, Word, int]]:

@@ -74,7 +74,24 @@ _WAYS: dict[str, Callable[["Shell", Any, Flow], Flow]] = {
     "c_style_for_statement": branches.loop,
 }
 _OPERATORS = re.compile(rb"(?:[<>|&][ \t\n]*){200}")  # no shell program; the parser takes the square of its length to say so
+_TIMED = re.compile(r"(?m)(^|[;&|(]\s*)time(?:\s+-p)?\s+(?=[({])")  # the grammar knows no `time` before a group
 _TOLD = {"HOME": "~", "TMPDIR": "/tmp", "IFS": " \t\n", "?": "0", "SHELL": "bash", "UID": "1000", "EUID": "1000"}  # noqa: S108  a name in the call that is judged
+
+
+@cache
+def _shell_setup() -> re.Pattern[str]:
+    from fnmatch import translate
+
+    from ony_core.taxonomy.tables import tables
+
+    return re.compile("|".join(translate(pattern) for pattern in tables().words["names"]["shell_setup"]))
+
+
+def _set_up(node: Any) -> frozenset[str]:
+    """Whether a substitution is one plain command whose output is made to be evaluated, such as `ssh-agent -s`."""
+    text = re.sub(r"\s*2>\s*/dev/null$", "", text_of(node).strip("$<>(`)").strip()) if len(node.named_children) == 1 else ""
+    plain = len(text) < 120 and not set(text) & set(";|&$`()<>\n")
+    return frozenset({"shell_setup"}) if plain and _shell_setup().match(text) else frozenset()
 
 
 @cache
@@ -114,6 +131,8 @@ class Shell:
 
     def source(self, text: str, stdin: Flow = EMPTY) -> Flow:
         """Runs program text in this shell."""
+        if "time" in text and len(text) < LONG:
+            text = _TIMED.sub(r"\1", text)
         with self.call.deeper() as fits:
             if not fits or len(text) > self.call.MAX_TEXT:
                 self.call.opaque("too_deep")
@@ -387,7 +406,7 @@ class Shell:
             else:
                 out = out.then(shell.statement(child))
         if out.text is None:
-            return Word(HOLE, taints=out.taints)
+            return Word(HOLE, taints=out.taints | _set_up(node))
         return Word(out.text.rstrip("\n"), taints=out.taints)
 
     def process_substitution(self, node: Any) -> Word:
@@ -398,7 +417,8 @@ class Shell:
             return Word("/dev/fd/63", quoted=True, taints=frozenset({"into_command"}), flow=Flow(f"{len(self.call.consumers) - 1}"))
         for child in node.named_children:
             out = out.then(shell.statement(child))
-        return Word("/dev/fd/63", quoted=True, taints=out.taints, flow=out)
+        taints = out.taints | _set_up(node)
+        return Word("/dev/fd/63", quoted=True, taints=taints, flow=Flow(out.text, taints))
 
     def scan(self, root: Any) -> None:
         """Runs every substitution anywhere below a node that is otherwise only a value."""

@@ -35,6 +35,9 @@ def evaluate(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -
 
 def run_text(shell: "Shell", text: str | None, taints: frozenset[str], stdin: Flow = EMPTY) -> Flow:
     """Program text for a shell, if it is known; else what is known of where it came from."""
+    if "shell_setup" in taints and (text is None or text.strip() == HOLE) and not taints & {"network", "decoded"}:
+        shell.call.add("command", "project_code")
+        return UNKNOWN
     if text is None or text.strip() == HOLE or (HOLE in text and taints & {"network", "decoded"}):
         reasons = taints & {"network", "decoded", "secret"}
         shell.call.add("opaque", traits=reasons or {"code_unknown"})

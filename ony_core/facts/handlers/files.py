@@ -164,8 +164,9 @@ def awk(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flo
     for word in files:
         look.run_file(shell, word, [], "awk")
     taints = stdin.taints
+    in_place = any(v.text == "inplace" for v in line.all("-i", "--include"))
     for word in operands:
-        taints |= commands.read_file(shell, word) if "=" not in word.text else frozenset()
+        taints |= commands.use(shell, word, "modify" if in_place else "read", frozenset()) if "=" not in word.text else frozenset()
     return Flow(None, taints)
 
 

@@ -14,6 +14,8 @@ from ony_core.taxonomy.tables import Program, tables
 if TYPE_CHECKING:
     from ony_core.facts.shell import Shell
 
+_TALKS = ("clone", "fetch", "pull", "push", "ls-remote", "remote", "submodule", "archive")
+
 
 def git(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
     line, _ = read(program, words)
@@ -92,6 +94,19 @@ def _runs_programs(shell: "Shell", line: Line, verb: str, words: list[Word]) -> 
     for value in line.all("--exec", "-x", "--extcmd", "--upload-pack", "--receive-pack", "--tree-filter", "--index-filter", "--msg-filter"):
         if not value.text.startswith("git-"):
             shell.child().source(value.text.replace(HOLE, "${_}"))
+    if verb in ("clone", "fetch", "ls-remote", "pull"):
+        for value in line.all("-u") if verb == "clone" else []:
+            shell.child().source(value.text.replace(HOLE, "${_}"))
+    for word in words:
+        name, equals, value_text = word.text.partition("=")
+        if verb == "grep" and ((name == "--open-files-in-pager" and equals) or re.match(r"-O.", word.text)):
+            shell.child().source((value_text if equals else word.text[2:]).replace(HOLE, "${_}") + " ${_}")
+        elif name == "--exec-path" and equals:
+            line.traits.add("config_exec")
+    if verb in _TALKS and any(w.text.startswith(("ext::", "fd::")) for w in line.operands):
+        line.traits.add("config_exec")
+    if verb in ("clone", "init") and (template := line.value("--template")) is not None and template.text:
+        line.traits.add("config_exec")
     joined = " ".join(line.verb)
     if joined in ("submodule foreach", "bisect run"):
         operands = [w for w in line.operands if w.text != "--recursive"]
@@ -166,8 +181,11 @@ def _own(shell: "Shell", word: Word) -> bool:
 
 def _files(shell: "Shell", line: Line, verb: str, stdin: Flow) -> None:
     """Files that git reads or writes by name: `show HEAD:.env`, `--output`, `diff --no-index`, `apply`."""
-    for value in line.all("--output"):
+    for value in line.all("--output", *(["-o"] if verb in ("archive", "format-patch") else [])):
         commands.write_file(shell, value, Flow(None))
+    if line.verb[:2] == ("bundle", "create") or (verb == "bundle" and line.operands[:1] and line.operands[0].text == "create"):
+        for word in [w for w in line.operands if w.text != "create"][:1]:
+            commands.write_file(shell, word, Flow(None))
     for word in line.operands:
         if verb in ("show", "cat-file", "checkout", "restore") and ":" in word.text:
             commands.read_file(shell, word.part(word.text.partition(":")[2]))

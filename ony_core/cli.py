@@ -26,6 +26,7 @@ COMMANDS = {
     "hook": "answer one tool call of an agent (event on stdin, reply on stdout)",
     "hooks": "the same as hook",
     "mode": "say how this machine or one session is gated: on, away, here or off",
+    "freeze": "deny everything at once with your password",
     "approve": "answer waiting requests on this terminal (mode here)",
     "status": "show mode, waiting requests and what kind of protection is in place",
     "doctor": "check this installation line by line",

@@ -43,6 +43,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     phone.add_argument("--verified", action="store_true", help="you have made sure that the number is theirs")
     code = _verb(verbs, "enroll-code", "a one-time code for `ony enroll`", _enroll_code)
     code.add_argument("--email", default="", help="whose connector it will be (default: the only user)")
+    thaw = _verb(verbs, "thaw", "end a freeze; asks an approver's six-digit code", _thaw)
+    thaw.add_argument("--email", default="", help="who confirms it (default: the only user)")
     _verb(verbs, "status", "what waits, and whether the server can write", _status)
     _listing(verbs, "device", "the phones that may decide", _devices)
     _listing(verbs, "connector", "the machines that ask", _connectors)
@@ -127,6 +129,11 @@ def _enroll_code(args: argparse.Namespace) -> None:
     if args.json:
         return print(json.dumps(made))
     return print(f"{made['code']}\n\nGood for one `ony enroll`, until {made['expires_at']}.")
+
+
+def _thaw(args: argparse.Namespace) -> None:
+    said = ask(args.folder, "POST", "/admin/thaw", {"email": args.email, "code": code_from_owner()})
+    print(json.dumps(said) if args.json else "Thawed: held calls ring again.")
 
 
 def _status(args: argparse.Namespace) -> None:

@@ -16,6 +16,7 @@ from ony_core import auditkey, canon, totp
 from ony_core.clock import Clock, new_id, rfc3339
 from ony_core.errors import Malformed, OnyError, UsageError
 from ony_core.server import keyring as keys
+from ony_core.server import passwords
 from ony_core.server.audit import Log
 from ony_core.server.connectors import fingerprint, origin
 from ony_core.server.keyring import Keyring
@@ -25,8 +26,7 @@ from ony_core.store.org import Org
 
 DATABASE, AUDIT_KEY = "ony.db", "audit.key"
 ENROLL_S = 15 * 60
-ITERATIONS = 600_000
-PASSWORD_LENGTHS = (12, 1024)
+PASSWORD_LENGTHS = (12, passwords.MAX_BYTES)
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}\Z", re.ASCII)
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,190}\Z")
 
@@ -42,7 +42,7 @@ def initialise(data: Path, org: str, email: str, password: str, clock: Clock) ->
         store.write_now(lambda tx: tx.set_meta("server_id", clock.random(16).hex()))
         verification_key = auditkey.create_key(data / AUDIT_KEY, org_id)
         store.attach(audit_log(data, store, keyring, clock))
-        hashed = password_hash(password, clock.random(16))
+        hashed = passwords.hashed(password, clock.random(16))
         store.write_now(lambda tx: _first(tx, org_id, org, user_id, email, hashed))
     finally:
         store.close()
@@ -54,12 +54,6 @@ def audit_log(data: Path, store: Store, keyring: Keyring, clock: Clock) -> Log:
     if server_id is None:
         raise OnyError("the database has no server id", "it was not made by `ony admin init`, or restore a backup")
     return Log(data / AUDIT_KEY, lambda org_id: f"ony/{server_id}/{org_id}", keyring.sign_audit, clock, keyring.audit_public)
-
-
-def password_hash(password: str, salt: bytes) -> str:
-    """pbkdf2-sha256$600000$salt$hash (OWASP Password Storage Cheat Sheet)."""
-    digest = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, ITERATIONS)
-    return f"pbkdf2-sha256${ITERATIONS}${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}"
 
 
 class Admin:

@@ -24,6 +24,7 @@ from ony_core.server import tls
 from ony_core.server.admin import DATABASE, Admin, audit_log
 from ony_core.server.connectors import Connectors
 from ony_core.server.desk import Desk
+from ony_core.server.freeze import Freezer
 from ony_core.server.http import Limits, Listener
 from ony_core.server.keyring import Keyring
 from ony_core.server.policies import Policies
@@ -87,6 +88,7 @@ class App:
             "connectors": Connectors(store, keyring, desk, self._config, self._clock),
             "telephone": telephone,
             "admin": Admin(store, keyring, self._config, self._clock),
+            "freezer": Freezer(store, keyring, desk, self._clock),
             "policies": Policies(store, keyring, self._clock),
         })  # fmt: skip
 

@@ -364,6 +364,11 @@ class Desk:
             fatigue.tired(org, row, self._clock.wall())
         return row
 
+    async def settled(self, org_id: str, stopped: Iterable[rows.Handoff]) -> None:
+        """Tells everybody what somebody else has stepped to its end."""
+        for row in stopped:
+            await self._changed(org_id, row, True)
+
     async def _changed(self, org_id: str, row: rows.Handoff, settled: bool) -> None:
         """After the COMMIT: wake who waits, and stop what still rings."""
         if not settled:

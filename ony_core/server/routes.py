@@ -47,6 +47,8 @@ TABLE = (
     Route("POST", "/v1/modes", "connectors.modes", "connector"),
     Route("POST", "/v1/events", "connectors.events", "connector"),
     Route("GET", "/v1/audit/consistency", "connectors.consistency", "connector"),
+    Route("POST", "/v1/freeze", "freezer.freeze", "anyone"),
+    Route("POST", "/admin/thaw", "freezer.thaw", "owner-local"),
     Route("POST", "/v1/voice/{nonce}/{step}", "telephone.webhook", "provider"),
     Route("POST", "/admin/phone", "admin.phone", "owner-local"),
     Route("POST", "/admin/enroll-code", "admin.enroll_code", "owner-local"),

@@ -68,6 +68,15 @@ class Org:
     def row(self) -> rows.Org | None:
         return _one(rows.Org, self._db.execute(f"SELECT {columns(rows.Org)} FROM org WHERE id = ?", (self.id,)))
 
+    def freeze(self, at: int | None) -> None:
+        """at: UTC seconds; None = not frozen any more."""
+        self._db.execute("UPDATE org SET frozen_at = ? WHERE id = ?", (at, self.id))
+
+    def password(self, user_id: str) -> str:
+        """The stored hash; "" for a user of another organisation or without one."""
+        found = self._db.execute("SELECT password FROM user WHERE org_id = ? AND id = ?", (self.id, user_id)).fetchone()
+        return str(found[0] or "") if found else ""
+
     def user(self, user_id: str) -> rows.User | None:
         return _one(rows.User, self._db.execute(_USER + " AND id = ?", (self.id, user_id)))
 
@@ -212,6 +221,11 @@ class Org:
             [(self.id, connector_id, mode) for mode in which],
         )
 
+    def drop_loose_modes(self) -> None:
+        """No session passes more than the default any longer: mode off ends, and so does every easing."""
+        self._db.execute("DELETE FROM session_mode WHERE org_id = ? AND mode = 'off'", (self.id,))
+        self._db.execute("UPDATE session_mode SET eased_until = 0 WHERE org_id = ?", (self.id,))
+
     def pause(self, connector_id: str, session: str, until: int, reason: str) -> None:
         _mine(self.connector(connector_id))
         self._db.execute(
@@ -264,6 +278,9 @@ class Org:
             (self.id, connector_id, connector_id),
         )
         return [rows.Handoff(*row) for row in found]
+
+    def in_state(self, state: str) -> list[rows.Handoff]:
+        return [rows.Handoff(*row) for row in self._db.execute(_HANDOFF + " AND state = ? ORDER BY created_at, id", (self.id, state))]
 
     def rung_since(self, user_id: str, since: int) -> list[rows.Handoff]:
         """The handoffs for which a phone of this user was rung since then and that got no yes."""

@@ -13,9 +13,10 @@ from ony_core.connector import bundle, enrolled, statement
 from ony_core.errors import Malformed, OnyError, Refused, UsageError
 from ony_core.model import MODES
 from ony_core.server import admin as admin_module
-from ony_core.server.admin import Admin, initialise, password_hash
+from ony_core.server.admin import Admin, initialise
 from ony_core.server.connectors import Connectors
 from ony_core.server.message import Request
+from ony_core.server.passwords import hashed
 from tests.server.world import COMMIT, PUSH, Hall, Person
 from tests.store.world import Clock
 
@@ -110,10 +111,10 @@ def test_init_makes_nothing_of_a_bad_wish(tmp_path, wish):
 
 
 def test_a_password_is_kept_as_a_slow_salted_hash():
-    kept = password_hash("correct horse battery", b"s" * 16)
+    kept = hashed("correct horse battery", b"s" * 16)
     scheme, rounds, _, _ = kept.split("$")
     assert (scheme, int(rounds) >= 600_000) == ("pbkdf2-sha256", True)
-    assert kept != password_hash("correct horse battery", b"t" * 16)
+    assert kept != hashed("correct horse battery", b"t" * 16)
     assert "correct" not in kept
 
 

@@ -47,6 +47,7 @@ FOREIGN = {
     "keep_head": lambda org, theirs: org.keep_head(theirs.connector_id, 9, b"9" * 32),
     "handoff": lambda org, theirs: org.handoff(theirs.request_id),
     "waiting": lambda org, theirs: org.waiting(theirs.connector_id),
+    "password": lambda org, theirs: org.password(theirs.user_id),
     "rung_since": lambda org, theirs: org.rung_since(theirs.user_id, 0),
     "settled_last": lambda org, theirs: org.settled_last(theirs.connector_id, theirs.session, 0, 9),
     "add_handoff": lambda org, theirs: org.add_handoff(a_handoff(theirs, an_id("req", 77))),
@@ -60,7 +61,8 @@ FOREIGN = {
     "change_call": lambda org, theirs: org.change_call(theirs.nonce_digest, sid="CA-mine"),
 }  # fmt: skip
 # What takes no id of anybody, or works on the log, which is bound to the organisation by its own key (tests/audit).
-OWN = {"require_log", "row", "overlay", "users", "connectors", "bump_policy", "audit", "proof", "consistency"}
+OWN = {"require_log", "row", "freeze", "in_state", "drop_loose_modes", "overlay", "users", "connectors", "bump_policy",
+       "audit", "proof", "consistency"}  # fmt: skip
 
 
 @pytest.fixture

@@ -1,0 +1,85 @@
+"""The emergency brake: the owner's password alone stops everything, from any machine. Thawing takes the administrator and a code.
+
+MUST: deny what waits, revoke what was approved and has not run, end mode off and every easing, and let nothing new be approved, in one
+transaction with its audit rows.
+MUST NOT: approve, show or change anything else. MUST NOT: tell an unknown email from a wrong password.
+"""
+
+from typing import Any
+
+from ony_core import canon, states
+from ony_core.clock import Clock
+from ony_core.errors import Malformed, Refused
+from ony_core.server import codes
+from ony_core.server.admin import the_user
+from ony_core.server.desk import Desk
+from ony_core.server.keyring import Keyring
+from ony_core.server.message import Request, Response, answer, problem
+from ony_core.server.passwords import Doorkeeper
+from ony_core.store import Store, Tx, rows
+from ony_core.store.org import Org
+
+CHANNEL = "admin"
+_NO = {"too_many_tries": 429, "busy": 503, "too_long": 400}
+
+
+class Freezer:
+    def __init__(self, store: Store, keyring: Keyring, desk: Desk, clock: Clock) -> None:
+        self._store, self._keyring, self._desk, self._clock = store, keyring, desk, clock
+        self._door = Doorkeeper(clock)
+
+    async def freeze(self, request: Request) -> Response:
+        """{"email","password"} -> {"frozen": true}, also where it is frozen already."""
+        wish = _texts(request, ("email", "password"))
+        found = self._store.read(lambda tx: _account(tx, wish["email"]))
+        stored = found[1] if found else ""
+        try:
+            right = await self._door.check(wish["email"], stored, wish["password"], request.peer)
+        except Refused as refused:
+            return problem(_NO[refused.reason], refused.reason, refused.what)
+        if not right or found is None:
+            return problem(403, "wrong_password", "this email and password do not belong together")
+        stopped = await self._store.write(lambda tx: _frozen(tx.org(found[0].org_id), found[0], self._clock.wall()))
+        await self._desk.settled(found[0].org_id, stopped)
+        return answer({"frozen": True, "stopped": len(stopped)})
+
+    async def thaw(self, request: Request) -> Response:
+        """Local socket: {"email","code"}."""
+        wish = _texts(request, ("email", "code"))
+        return await self._store.write(lambda tx: self._thawed(tx, wish))
+
+    def _thawed(self, tx: Tx, wish: dict[str, str]) -> Response:
+        found = the_user(tx, wish["email"])
+        if found is None:
+            return problem(404, "unknown_user", "no user has this email, or there are several", "say who confirms it with --email")
+        org, user = found
+        result = codes.check(org, self._keyring, user.id, CHANNEL, wish["code"], self._clock)
+        if result != codes.RIGHT:
+            return problem(403, result, "the code is wrong, was used before, or too many were wrong")
+        org.freeze(None)
+        org.audit("thawed", user_id=user.id)
+        return answer({"frozen": False})
+
+
+def _account(tx: Tx, email: str) -> tuple[rows.User, str] | None:
+    """The one active user with this email, and the stored hash of their password."""
+    found = [(org, user) for org_id in tx.org_ids() for org in (tx.org(org_id),) for user in org.users() if user.email == email]
+    active = [(user, org.password(user.id)) for org, user in found if user.state == "active"]
+    return active[0] if len(active) == 1 else None
+
+
+def _frozen(org: Org, user: rows.User, now: int) -> list[rows.Handoff]:
+    """Everything that could still run, stopped; what was stopped."""
+    org.freeze(now)
+    org.drop_loose_modes()
+    org.bump_policy()
+    org.audit("frozen", user_id=user.id)
+    waiting = [org.step(row, "deny", reason="frozen", decided_at=now) for row in org.waiting()]
+    return waiting + [org.step(row, "revoke", reason="frozen") for row in org.in_state(states.APPROVED)]
+
+
+def _texts(request: Request, names: tuple[str, ...]) -> dict[str, str]:
+    value: Any = canon.loads(request.body)
+    if not isinstance(value, dict) or set(value) != set(names) or not all(isinstance(part, str) for part in value.values()):
+        raise Malformed("the body is not an object of the expected fields")
+    return value

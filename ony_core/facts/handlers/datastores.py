@@ -1,6 +1,7 @@
 """Clients of stores that speak no SQL: redis-cli, mongosh. Each command or method is a verb of the table."""
 
 import re
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from ony_core.facts import commands, scripts
@@ -106,4 +107,108 @@ def methods(code: str) -> set[str]:
     return found
 
 
-HANDLERS = {"words_client": words_client, "mongo": mongo}
+# ---- where a call acts
+
+
+def queue_sender(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    """mosquitto_pub, kafka-console-producer: whether the broker is this computer's."""
+    from ony_core.facts.handlers.network import url_traits
+
+    line, _ = read(program, words)
+    asked = ("-h", "--host", "--bootstrap-server", "--broker-list", "-L", "--url", "-s", "-u")
+    hosts = [host for value in line.all(*asked) for host in value.text.split(",")] or ["localhost"]
+    local = all("localhost" in url_traits(host) for host in hosts)
+    taints = stdin.taints.union(*(commands.read_file(shell, v) for f, v in line.values if program.roles.get(f) == "read"))
+    found = {"localhost"} if local else set()
+    shell.call.add("command", program.name, line.verb, line.flags, traits=line.traits | found | (taints & {"secret"}))
+    return UNKNOWN
+
+
+def target_named(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    """dbt and its like: a target whose name says production."""
+    line, _ = read(program, words)
+    named = [v.text.lower() for v in line.all("-t", "--target", "--profile", "--env", "-e", "--environment")]
+    places = tables().words["names"]["production_places"]
+    found = {"production"} if any(fnmatchcase(name, place) for name in named for place in places) else set()
+    return commands.finish(shell, line, stdin, frozenset(found))
+
+
+def chain_named(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    """hardhat and its like: a network that is not a test of this computer."""
+    line, _ = read(program, words)
+    network = line.value("--network")
+    tests = tables().words["names"]["test_ledgers"]
+    return commands.finish(shell, line, stdin, frozenset({"remote"} if network is not None and network.text not in tests else ()))
+
+
+def ledger_code(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    """geth attach --exec: JavaScript at a node's console; what sends, signs, unlocks or sets changes something."""
+    line, _ = read(program, words)
+    codes = [v.text for v in line.all("--exec")] + ([stdin.text] if stdin.text else [])
+    acts = any(_LEDGER_ACTS.search(code) for code in codes)
+    if line.verb == ("attach",) and not codes and "help" not in line.traits:
+        shell.call.add("grant" if stdin.text == "" else "opaque", traits=("open_ended",) if stdin.text == "" else ("code_unknown",))
+    return commands.finish(shell, line, stdin, frozenset({"changes_data"} if acts else ()))
+
+
+_LEDGER_ACTS = re.compile(
+    r"(?i)\.(?:send|sign|unlock|import|new|set|start|stop|deploy|submit|export|lock|add|remove|load)\w*\s*\(|personal|miner\.|admin\.(?!peers|nodeInfo)|debug\.(?:set|chaindb)|\beval\b"
+)
+
+
+def spark_job(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    """spark-submit: on this computer where no cluster is named, and whether its code comes from an address."""
+    line, rest = read(program, words, stop_at_operand=0)
+    master = line.value("--master")
+    found = {"localhost"} if master is None or master.text.startswith("local") else set()
+    code = [*rest[:1], *line.all("--jars", "--py-files", "--repositories", "--archives", "--packages")]
+    if any(w.text.startswith(("http:", "https:", "ftp:")) for w in code):
+        found.add("from_address")
+    return commands.finish(shell, line, stdin, frozenset(found))
+
+
+_STORED = re.compile(r"^(?:[\w.+-]+://|[\w.-]+@[\w.-]+:|(?:s3|gs|b2|sftp|rest|azure|swift|rclone|gdrive):|[A-Za-z][\w .+-]+:)")
+
+
+def storage(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    """rclone, mc, restic …: which way data flows between this computer and a store, and whether secrets are among it."""
+    line, _ = read(program, words)
+    places = line.operands + line.all("-r", "--repo")
+    stored = [_stored(program.name, w.text) for w in places]
+    found: set[str] = set()
+    taints: frozenset[str] = frozenset()
+    for word, elsewhere in zip(places, stored, strict=True):
+        if not elsewhere:
+            taints |= commands.read_file(shell, word, frozenset({"recursive"}))
+    if any(stored):
+        into_here = len(line.operands) == 1 or not _stored(program.name, line.operands[-1].text)
+        takes = program.name not in _BACKUPS and stored[0] and into_here
+        found.add("receives" if takes else "sends")
+        if takes and len(line.operands) > 1:
+            commands.make_folder(shell, line.operands[-1])
+            commands.write_file(shell, line.operands[-1], Flow(None, frozenset({"network"})))
+    return commands.finish(shell, line, stdin, frozenset(found) | (taints & {"secret"}))
+
+
+_BACKUPS = ("restic", "borg", "kopia", "duplicity", "duplicati-cli")
+
+
+def _stored(program: str, text: str) -> bool:
+    """Whether a path lies in a store; mc names its stores like folders."""
+    if text.startswith(("file://", "local:", ":local:", "/", "./", "../", "~")) or text in (".", ".."):
+        return False
+    if program == "borg":
+        text = text.partition("::")[0]  # repository::archive
+    return bool(_STORED.match(text)) or (program == "mc" and "/" in text)
+
+
+HANDLERS = {
+    "storage": storage,
+    "queue_sender": queue_sender,
+    "target_named": target_named,
+    "spark_job": spark_job,
+    "chain_named": chain_named,
+    "ledger_code": ledger_code,
+    "words_client": words_client,
+    "mongo": mongo,
+}

@@ -27,6 +27,8 @@ def assigned(shell: "Shell", name: str, value: Word) -> None:
         shell.child().source(text + " COMMIT_EDITMSG")
     elif kind == "connects":
         shell.child().source(text + " host.example true")
+    elif kind == "expands":
+        shell.child().source('echo "' + text.replace('"', '\\"') + '"')
     elif kind == "tools":
         _tool(shell, value)
     elif kind == "searches":

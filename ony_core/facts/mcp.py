@@ -152,7 +152,11 @@ def _judged(shell: "Shell", kind: str, given: dict[str, Any], server: str) -> bo
             found |= _command(shell, value)
         elif kind in ("run", "execute") and _is(key, "code_keys") and isinstance(value, str):
             found |= _code(shell, value, page)
-        elif _is(key, "sql_keys") and isinstance(value, str) and (kind == "sql" or (not prose and _reads_like_sql(value))):
+        elif (
+            _is(key, "sql_keys")
+            and isinstance(value, str)
+            and (kind == "sql" or (_reads_like_sql(value) and not (prose and _split(key)[-1] in ("query", "queries"))))
+        ):
             statements(shell.call, value, "", set())
             found = True
     return found

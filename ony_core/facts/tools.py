@@ -126,7 +126,7 @@ def _fetch(shell: Shell, tool: str, given: dict[str, Any]) -> None:
         if carries(url):
             traits |= {"secret"}
         verb = "sends" if "secret" in traits else "reads"
-        shell.call.add("network", tool, (verb,), args=1, targets=host_of(shell.call, url), traits=traits)
+        shell.call.add("network", "WebFetch", (verb,), args=1, targets=host_of(shell.call, url), traits=traits)
 
 
 def _search(shell: Shell, tool: str, given: dict[str, Any]) -> None:

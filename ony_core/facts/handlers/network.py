@@ -142,6 +142,8 @@ def curl(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
         taints |= word.taints & {"secret"}
     if taints & {"secret"} and "localhost" not in traits:
         verb = "sends"
+    if any(HOLE in url.text and "decoded" in url.taints for url in urls) and "localhost" not in traits:
+        verb = "sends"  # an address with something in it that was encoded on the way
     if verb == "sends" and any(_DESTROYS.search(u.text) for u in urls):
         verb = "deletes"
     if verb == "reads" and any(_ACTS.search(u.text) for u in urls):

@@ -27,7 +27,7 @@ _VERSION = re.compile(r"-?\d[\d.]*[a-z]?$")
 
 def run(shell: "Shell", argv: list[Word], stdin: Flow) -> Flow:
     """Runs a command: a function of the script, a program with a table, a script, or something unlisted."""
-    from ony_core.facts import handlers, loaded, named, scripts
+    from ony_core.facts import handlers, loaded, named, powershell, scripts
 
     while argv and argv[0].text == "" and not argv[0].quoted:
         argv = argv[1:]
@@ -63,6 +63,9 @@ def run(shell: "Shell", argv: list[Word], stdin: Flow) -> Flow:
         leash.look(shell, program, argv)
         if program is not None:
             escapes.look(shell, program, argv, stdin)
+        if program is None and powershell.is_cmdlet(first.text):
+            powershell.typed(shell, argv)
+            return UNKNOWN
         if program is None:
             system = "/" not in first.text or _program_folder().match(first.text.rpartition("/")[0])
             return unlisted(shell, argv) if system else scripts.run_path(shell, argv, stdin)

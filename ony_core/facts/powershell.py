@@ -56,6 +56,7 @@ _KEYWORDS = frozenset(
 )
 _INSIDE = re.compile(r"\$\(((?:[^()]|\([^()]*\))*)\)")
 _CMDLET = re.compile(r"[a-z]+-[a-z]\w*")
+_TYPED = re.compile(r"[A-Z][a-z]+-[A-Z][A-Za-z]{2,40}")
 _PATHS = ("-path", "-literalpath", "-lp", "-filepath", "-pspath", "-destination", "-outfile")
 _VALUED = (
     "-encoding",
@@ -251,6 +252,16 @@ def _fetch(shell: "Shell", operands: list[Word], named: list[tuple[str, Word]]) 
             words.extend([Word(spelled)] if spelled else [])
             words.append(Word(HOLE, quoted=True) if word.text.startswith("$") else word)
     commands.run(shell.child(), words, EMPTY)
+
+
+def is_cmdlet(text: str) -> bool:
+    """Whether a command word has the form that only PowerShell's own commands have: `Get-Process`."""
+    return _TYPED.fullmatch(text) is not None
+
+
+def typed(shell: "Shell", argv: list[Word]) -> None:
+    """A cmdlet where the agent's own shell is PowerShell, though the call came as a line of any shell."""
+    _command(shell, argv, True)
 
 
 def program_text(shell: "Shell", text: str | None, taints: frozenset[str]) -> Flow:

@@ -36,10 +36,11 @@ def table() -> dict[str, Handler]:
         remote,
         runners,
         system,
+        windows,
         wrappers,
     )
 
-    modules = (builtins, databases, datastores, files, git, infra, interpreters, network, patching, remote, runners, system, wrappers)
+    modules = (builtins, databases, datastores, files, git, infra, interpreters, network, patching, remote, runners, system, windows, wrappers)
     return {name: handler for module in modules for name, handler in module.HANDLERS.items()}
 
 

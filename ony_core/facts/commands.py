@@ -59,7 +59,7 @@ def run(shell: "Shell", argv: list[Word], stdin: Flow) -> Flow:
             return named.alias(shell, argv, stdin)
         named.left(shell, first.text)
         shell.call.place.starts(first.text, shell.cwd)
-        program = program_named(first.text)
+        program = program_named(paths.absolute(shell.cwd, first.text) if "../" in first.text else first.text)
         leash.look(shell, program, argv)
         if program is not None:
             escapes.look(shell, program, argv, stdin)

@@ -88,9 +88,11 @@ def understand(shell: "Shell", text: str, taints: frozenset[str] = frozenset()) 
         if found is None or len(found) > MAX_COMMANDS:
             shell.call.opaque("unparsed")
             return
-        piped = False
+        piped, called = False, False
         for words, cut in found:
-            _statement(shell, words, piped)
+            if not (words and words[0].quoted and not called) and not (words and re.match(r"\w+=", words[0].text)):
+                _statement(shell, words, piped)
+            called = cut == "&" or (called and not words)
             piped = cut == "|" or (piped and cut in ("{", "}", "(", ")"))
 
 
@@ -147,15 +149,13 @@ def _statement(shell: "Shell", words: list[Word], piped: bool) -> None:
             words = words[1:] if words[0].text == "." else words
         else:
             return
-    if words[0].quoted and len(words) < 2:
-        return
     _command(shell, words, piped)
 
 
 def _command(shell: "Shell", words: list[Word], piped: bool) -> None:
     lists = tables().words["powershell"]
     name = words[0].text.lower().rpartition("\\")[2].removesuffix(".exe")
-    name = lists["aliases"].get(name, name) if isinstance(lists["aliases"], dict) else name
+    name = name if words[0].text.lower().endswith(".exe") else lists["aliases"].get(name, name)
     if _CMDLET.fullmatch(name) or name in lists["bare"]:
         _cmdlet(shell, name, words[1:], piped)
     elif words[0].text.startswith("$"):

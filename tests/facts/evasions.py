@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from tests.facts.evasions_programs import MORE
+
 SCRIPT = "cd /srv/data && rm -rf ./*\n"
 CLEAN = "pytest -q\ngit status\n"
 
@@ -372,3 +374,4 @@ GROUPS: dict[str, list[tuple[Any, Any]]] = {
     "git": GIT, "remote": REMOTE, "interpreters": INTERPRETERS, "two_steps": TWO_STEPS, "later": LATER, "environment": ENVIRONMENT,
     "other_tools": OTHER_TOOLS, "mentions": MENTIONS,
 }  # fmt: skip
+GROUPS = {name: rows + MORE.get(name, []) for name, rows in GROUPS.items()}

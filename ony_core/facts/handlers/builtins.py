@@ -68,7 +68,7 @@ def execute(shell: "Shell", program: Program, words: list[Word], stdin: Flow) ->
     while rest and rest[0].text.startswith("-"):
         named = "a" in rest[0].text
         rest = rest[2:] if named else rest[1:]
-    return commands.run(shell, rest, stdin) if rest and rest[0].text[:1] != "{" else EMPTY
+    return commands.run(shell, rest, stdin) if rest and rest[0].text[:1] != "{" else UNKNOWN
 
 
 def alias(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:

@@ -300,7 +300,7 @@ def paths_of(shell: "Shell", words: list[Word]) -> list[frozenset[str]]:
 
 
 _EDITOR_RUNS = re.compile(
-    r"!|system\s*\(|\bterm|\b(?:lua|py3?|python3?|perl|ruby|tcl|source|so)\b|shell|process|delete-|url-|call-|load|eval\s*\("
+    r"(?<![A-Za-z])!|system\s*\(|\b(?:delete|rename|writefile|execute|feedkeys)\s*\(|\bterm|\b(?:lua|py3?|python3?|perl|ruby|tcl|source|so)\b|shell|process|delete-|url-|call-|load|eval\s*\("
 )
 
 

@@ -177,7 +177,7 @@ def language(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -
     codes = [v for f, v in line.values if program.roles.get(f) in ("text", "code")]
     for code in codes:
         inline(shell, program.name, code.text if code.known or not code.taints & {"network", "decoded"} else None, code.taints)
-    loads = [v for f, v in line.values if program.roles.get(f) in ("script", "load")]
+    loads = [v for f, v in line.values if program.roles.get(f) in ("script", "load", "run")]
     for flag, value in line.values:
         role = program.roles.get(flag, "")
         if role == "script":

@@ -154,13 +154,17 @@ def text_argument(shell: "Shell", program: Program, words: list[Word], stdin: Fl
     """watch, script -c, su -c: the operands (or one flag) are program text."""
     line, rest = read(program, words, stop_at_operand=max(program.wraps, 0))
     shell.call.add("command", program.name, line.verb, line.flags, len(line.operands), traits=line.traits - {"unknown_word"})
-    text = " ".join(w.text for w in rest)
-    for flag, value in line.values:
-        if program.roles.get(flag) == "run":
-            text = value.text
-    if text:
-        return shell.child().source(text.replace(HOLE, "${_}"), stdin)
-    return EMPTY
+    given = [value.text for flag, value in line.values if program.roles.get(flag) == "run"]
+    if program.name == "hyperfine":
+        given += [w.text for w in rest]  # each operand is a command of its own
+    elif not given and rest and (program.name not in ("watch", "sg") or line.flags & {"-x", "--exec"}):
+        return commands.run(shell, rest, stdin)
+    elif not given:
+        given = [" ".join(w.text for w in rest)]
+    out = EMPTY
+    for text in given:
+        out = shell.child().source(text.replace(HOLE, "${_}"), stdin) if text else out
+    return out
 
 
 def substitute_user(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:

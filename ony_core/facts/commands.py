@@ -148,6 +148,8 @@ def finish(
         return Flow(None)
     if program.name in tables().words["names"]["names_only"]:
         role = "none"  # what it prints of a file is not its content
+        if any("secret" in paths.traits_of(shell.call, shell.cwd, word) for word in line.operands):
+            taints |= {"names_secret"}
     if line.blind is not None and could_be_worse(program.name, line.blind):
         shell.call.opaque("program_unknown")
     taints |= _touch(shell, line, role or program.operands, stdin)
@@ -165,7 +167,8 @@ def could_be_worse(program: str, path: tuple[str, ...]) -> bool:
     trie = tables().trie(program)
     for step in path:
         trie = trie.get(step, {})
-    floor = "critical" if path and " ".join(path) in tables().whole(program) else "high"
+    whole = bool(path) and " ".join(path) in tables().whole(program)
+    floor = "critical" if whole and " ".join((program, *path)) not in tables().words["names"]["verb_follows"] else "high"
     words = [word for word in trie if word != UNLISTED and "*" not in word]
     return any(at_least(assess((Fact("command", program, (*path, word)),)).risk, floor) for word in words)
 
@@ -271,6 +274,8 @@ def read_file(shell: "Shell", word: Word, extra: frozenset[str] = frozenset()) -
     found = paths.traits_of(shell.call, shell.cwd, word)
     made = made_at(shell, word)
     carried = made.taints if made else frozenset()
+    if not word.known and "names_secret" in word.taints:
+        found |= {"secret"}  # `find . -name .env | xargs cat`
     if ("recursive" in extra and found & {"secret_folder"}) or "secret" in found:
         if not (made and made.text is not None):
             shell.call.add("file", verb=("read",), traits=(found | extra | {"secret"}) & _file_words())

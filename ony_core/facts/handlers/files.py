@@ -1,6 +1,7 @@
 """Programs that work on files in their own grammar: find, fd, sed, awk, dd, tar, rsync's local use, truncate."""
 
 import re
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ony_core.facts import commands, paths
@@ -57,7 +58,7 @@ def find(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
         elif text in ("-fprint", "-fprint0", "-fls", "-fprintf") and at + 1 < len(words):
             commands.write_file(shell, words[at + 1], UNKNOWN)
         at += 3 if text == "-fprintf" else 2 if text in valued else 1
-    return _found(shell, folders)
+    return _found(shell, folders, words)
 
 
 def _find_runs(shell: "Shell", words: list[Word], at: int, folders: list[Word]) -> int:
@@ -103,8 +104,11 @@ def _filtered(words: list[Word]) -> bool:
     return any(w.text in _FILTERS for w in words)
 
 
-def _found(shell: "Shell", folders: list[Word]) -> Flow:
-    """The names that find prints: below its starting points."""
+def _found(shell: "Shell", folders: list[Word], words: list[Word]) -> Flow:
+    """The names that find prints: below its starting points. Names of secrets are marked: whoever reads what they name reads a secret."""
+    asked = [b for a, b in pairwise(words) if a.text in ("-name", "-iname", "-path", "-wholename")]
+    if any("secret" in paths.traits_of(shell.call, shell.cwd, Word(word.text, glob=True)) for word in asked if word.text[:2] != "*/"):
+        return Flow(None, frozenset({"names_secret"}))
     if len(folders) == 1 and folders[0].known:
         return Flow(None, folders[0].taints)
     return Flow(None)

@@ -33,6 +33,8 @@ def git(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flo
             _config(here, line, traits)
         _files(here, line, verb, stdin)
     line.traits |= traits
+    if line.blind is not None and commands.could_be_worse("git", line.blind):
+        shell.call.opaque("program_unknown")
     if line.verb == ("unlisted",) and line.operands and line.operands[0].text in _given_aliases(line):
         return Flow(None)  # understood where the alias was given
     taints = stdin.taints.union(*(w.taints for w in line.operands)) & {"secret"}

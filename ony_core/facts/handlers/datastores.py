@@ -29,7 +29,7 @@ _STRING = re.compile(
 )
 _CALLED = re.compile(r"([A-Za-z_$][\w$]*)\s*(?:\?\.)?\(")
 _KEYS = re.compile(r"""["']?(\$?[A-Za-z_]\w*)["']?\s*:""")
-_COMPUTED = re.compile(r"\]\s*\(|(?<=[\w$)\]])\[\s*[^\]\s'\"\d]")
+_COMPUTED = re.compile(r"\]\s*\(")  # a method whose name is put together
 _OWN = re.compile(r"function\s+([A-Za-z_$][\w$]*)|(?:const|let|var)\s+([A-Za-z_$][\w$]*)\s*=\s*(?:async\s*)?(?:function|\(|[\w$]+\s*=>)")
 _ASKS = re.compile(r"(?im)^\s*(?:show\s+\w+|use\s+[\w-]+|help|it|exit|quit)\s*;?\s*$")
 
@@ -199,6 +199,8 @@ def _stored(program: str, text: str) -> bool:
         return False
     if program == "borg":
         text = text.partition("::")[0]  # repository::archive
+    if program == "rclone" and re.match(r"[\w.-]+:", text):
+        return True
     return bool(_STORED.match(text)) or (program == "mc" and "/" in text)
 
 

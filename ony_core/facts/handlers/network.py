@@ -43,6 +43,7 @@ _QUESTIONS = re.compile(
     r"|_rank_eval|_render/template|_sql(?:/translate)?|_find|_all_docs|points/(?:search|query|scroll|count|recommend|discover)(?:/\w+)?"
     r"|indexes/[^/]+/(?:search|documents/fetch)|multi-search|multi_search|api/v1/(?:query|query_range|series|labels)|select)/?(?:\?[^?]*)?$"
 )
+_QUESTION_BODY = re.compile(r"\s*$|\s*[{\[]|(?:query|q|match\[\]|start|end|step|time|limit)=")
 _METHODS = {"GET": "reads", "HEAD": "reads", "OPTIONS": "reads", "DELETE": "deletes", "PUT": "sends", "POST": "sends", "PATCH": "sends"}
 
 
@@ -166,7 +167,7 @@ def curl(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
 def _asks(urls: list[Word], line: Line, taints: frozenset[str]) -> bool:
     """A question that search servers take as a body: plain text to an address whose path only searches."""
     bodies = [v for f, v in line.values if f in _BODY]
-    plain = all(v.known and not _names_file(v) and f"{v.text} "[0] in "{[ '" for v in bodies)
+    plain = all(v.known and not _names_file(v) and _QUESTION_BODY.match(v.text) for v in bodies)
     return bool(urls) and plain and not taints and not line.value("-T", "--upload-file") and all(_QUESTIONS.search(u.text) for u in urls)
 
 

@@ -39,6 +39,8 @@ def make(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
     for name in names:
         if name.startswith("db:") and program.name == "rake":
             commands.run(shell, [Word("rails"), Word(name)], stdin)  # Rails' own tasks mean the same under both names
+        elif plugin := re.match(r":?(flyway|liquibase):?([A-Za-z]+)$", name):  # `mvn flyway:clean`, `gradle flywayClean`
+            commands.run(shell, [Word(plugin[1]), Word(plugin[2][0].lower() + plugin[2][1:])], stdin)
         else:
             traits |= scripts.name_traits(name)
     folder = line.value("-C", "--directory")
@@ -88,6 +90,9 @@ def _run_rest(shell: "Shell", words: list[Word], stdin: Flow) -> None:
 
 def _bare_script(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> None:
     name = next((w.text for w in words if w.text[:1] != "-"), "")
+    if name in tables().words["names"]["package_programs"]:
+        at = next(i for i, w in enumerate(words) if w.text == name)
+        commands.run(shell, words[at:], stdin)
     scripts.package_script(shell, name)
     shell.call.add("command", "project_code", traits=scripts.name_traits(name))
 
@@ -179,7 +184,29 @@ def _changes_data() -> re.Pattern[str]:
     return re.compile("|".join(tables().words["project_commands"]["changes_data"]))
 
 
+_SAIL = {"test": "artisan", "t": "artisan", "tinker": "artisan", "dusk": "artisan", "redis": "redis-cli", "a": "artisan", "art": "artisan"}
+_SAIL_INSIDE = frozenset(
+    {"artisan", "php", "composer", "node", "npm", "npx", "yarn", "pnpm", "bun", "bunx", "mysql", "mariadb", "psql", "bash", "bin"}
+)
+
+
+def sail(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    """sail: a command inside the project's container, else docker compose."""
+    shell.call.add("command", program.name, args=len(words))
+    if not words:
+        return UNKNOWN
+    first = words[0].text
+    if first in ("shell", "root-shell", "root-bash"):
+        shell.call.add("grant", traits=("open_ended",))
+        return UNKNOWN
+    if first in _SAIL:
+        inside = [Word(_SAIL[first]), *(words[1:] if first in ("redis", "a", "art") else words)]
+        return commands.run(shell, inside, stdin)
+    return commands.run(shell, words if first in _SAIL_INSIDE else [Word("docker"), Word("compose"), *words], stdin)
+
+
 HANDLERS = {
+    "sail": sail,
     "project_command": project_command,
     "make": make,
     "package_script": package_script,

@@ -25,6 +25,7 @@ def table() -> dict[str, Handler]:
     """Every handler a table may name."""
     from ony_core.facts.handlers import (
         builtins,
+        carriers,
         databases,
         datastores,
         files,
@@ -40,7 +41,8 @@ def table() -> dict[str, Handler]:
         wrappers,
     )
 
-    modules = (builtins, databases, datastores, files, git, infra, interpreters, network, patching, remote, runners, system, windows, wrappers)
+    modules = (builtins, carriers, databases, datastores, files, git, infra, interpreters, network)
+    modules += (patching, remote, runners, system, windows, wrappers)
     return {name: handler for module in modules for name, handler in module.HANDLERS.items()}
 
 

@@ -50,7 +50,7 @@ def container(shell: "Shell", program: Program, words: list[Word], stdin: Flow) 
         for word in line.operands:
             if ":" not in word.text:
                 commands.read_file(shell, word, frozenset({"recursive"}))
-    commands.finish(shell, line, stdin, mounts(line))
+    commands.finish(shell, line, stdin, mounts(line) | _from_pod(shell, program, line))
     if not set(line.verb) & set(tables().words["names"]["container_runs"]) or "help" in line.traits:
         return Flow(None)
     inner = _inner_command(program, words, line)
@@ -69,6 +69,13 @@ def container(shell: "Shell", program: Program, words: list[Word], stdin: Flow) 
 def _here(program: Program, line: Line) -> bool:
     """Whether the container is one of this computer's own."""
     return "run" in line.verb or (program.name not in ("kubectl", "oc") and not line.all("-H", "--host", "-c", "--context"))
+
+
+def _from_pod(shell: "Shell", program: Program, line: Line) -> frozenset[str]:
+    """`kubectl cp pod:/x ./x` only receives; what it writes here is judged by its path."""
+    from ony_core.facts.handlers.carriers import copied
+
+    return copied(shell, line.operands) if program.name == "kubectl" and line.verb == ("cp",) else frozenset()
 
 
 def _inner_command(program: Program, words: list[Word], line: Line) -> list[Word]:

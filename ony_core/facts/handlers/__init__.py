@@ -32,16 +32,38 @@ def table() -> dict[str, Handler]:
         git,
         infra,
         interpreters,
+        multiplexers,
+        names,
         network,
         patching,
         remote,
         runners,
+        servers,
         system,
         windows,
         wrappers,
     )
 
-    modules = (builtins, carriers, databases, datastores, files, git, infra, interpreters, network)
+    modules = (
+        builtins,
+        carriers,
+        databases,
+        datastores,
+        files,
+        git,
+        infra,
+        interpreters,
+        multiplexers,
+        names,
+        network,
+        patching,
+        remote,
+        runners,
+        servers,
+        system,
+        windows,
+        wrappers,
+    )
     modules += (patching, remote, runners, system, windows, wrappers)
     return {name: handler for module in modules for name, handler in module.HANDLERS.items()}
 

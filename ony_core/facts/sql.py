@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Found = tuple[str, frozenset[str]]
 
+_WHOLE = 1 << 18  # longest text that is looked into
 _PARSED = 8000  # longest statement that is parsed
 _MANY = 60  # statements of one text that are parsed
 _NO_WHERE = frozenset({"no_where"})
@@ -40,6 +41,9 @@ def dialect_of(client: str) -> str:
 def statements(call: "Call", text: str, client: str, traits: set[str]) -> Script:
     """Adds a fact for each statement of the text; the answer has the client's own commands that stood between them."""
     text = text.replace(HOLE, "0").strip()
+    if len(text) > _WHOLE:
+        call.opaque("sql_unknown")
+        return Script()
     script = take_apart(text, dialect_of(client))
     for verb, found in understand(text, dialect_of(client)):
         call.add("sql", verb=(verb,), traits=set(found) | traits)

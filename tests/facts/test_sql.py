@@ -76,6 +76,10 @@ def test_long_texts_are_taken_apart_in_linear_time(text: str, dialect: str) -> N
     assert time.perf_counter() - begun < 10
 
 
+def test_a_text_that_is_too_long_is_not_waved_through() -> None:
+    assert held("psql <<'EOF'\n" + "SELECT 1;\n" * 30_000 + "EOF")
+
+
 def held(command: str) -> bool:
     found = assess(derive(ToolCall("claude-code", "s", "Bash", {"command": command}, "/project"), DictPlace()))
     return gate(found, "on") == "hold"

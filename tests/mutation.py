@@ -44,7 +44,7 @@ TESTS = {
     "merkle": ["tests/audit/test_merkle.py"],
     "checkpoint": ["tests/audit/test_writer.py", "tests/audit/test_proofs.py", "tests/vectors/test_vectors.py"],
     "policy": ["tests/taxonomy/test_gate.py", "tests/taxonomy/test_policy.py"],
-    "taxonomy.engine": ["tests/taxonomy/test_judging.py", "tests/taxonomy/test_engine.py"],
+    "taxonomy.engine": ["tests/taxonomy/test_meanings.py", "tests/taxonomy/test_judging.py", "tests/taxonomy/test_engine.py"],
     "facts.argv": ["tests/facts/test_argv.py", "tests/taxonomy/test_judging.py"],
     "facts.paths": ["tests/facts/test_paths.py", "tests/taxonomy/test_judging.py"],
     "facts.own": ["tests/facts/test_own.py", "tests/taxonomy/test_judging.py"],

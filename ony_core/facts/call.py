@@ -17,7 +17,7 @@ class Call:
     """What one call does, growing while its parts are walked."""
 
     MAX_DEEP = 12
-    MAX_TEXT = 1 << 20
+    MAX_TEXT = 1 << 17  # characters of shell text: Linux starts no shell with a longer argument (MAX_ARG_STRLEN)
     MAX_FACTS = 256
     MAX_PARSING = 700  # reports of progress, one for about a hundred steps of the parser
 

@@ -3,6 +3,8 @@
 Follows POSIX.1-2024 XCU 2.6 and the bash manual, "Shell Expansions". What only the run can know becomes a HOLE.
 """
 
+import itertools
+import math
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -25,6 +27,7 @@ _ANSI = re.compile(r"\\(x[0-9A-Fa-f]{1,2}|u[0-9A-Fa-f]{1,4}|U[0-9A-Fa-f]{1,8}|[0
 _EVERY_ARGUMENT = re.compile(r'"\$(?:@|\{@(?::([1-9]\d{0,3})(?::(\d{1,3}))?)?\})"\Z')
 _LETTERS = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "e": "\x1b", "E": "\x1b", "f": "\f", "v": "\v", "\n": ""}
 MAX_BRACES = 64
+MAX_WAYS = 8
 
 
 def text_of(node: Any) -> str:
@@ -132,17 +135,17 @@ def _joined(pieces: list[Word], between: str = "") -> Word:
     taints = NONE.union(*(p.taints for p in pieces)) if pieces else NONE
     flow = next((p.flow for p in pieces if p.flow), None)
     text, ways = between.join(p.text for p in pieces), _ways(pieces, between)
+    if not ways and any(p.others for p in pieces):
+        taints |= {"indirection"}
     return Word(text, any(p.glob for p in pieces), any(p.quoted for p in pieces), taints, flow, ways)
 
 
 def _ways(pieces: list[Word], between: str) -> tuple[str, ...]:
     """Every text the pieces may be together, where one of them may be several."""
-    open_ones = [at for at, piece in enumerate(pieces) if piece.others]
-    if len(open_ones) != 1:
+    choices = [piece.others or (piece.text,) for piece in pieces]
+    if not 1 < math.prod(len(choice) for choice in choices) <= MAX_WAYS:
         return ()
-    at = open_ones[0]
-    texts = [piece.text for piece in pieces]
-    return tuple(between.join([*texts[:at], text, *texts[at + 1 :]]) for text in pieces[at].others)
+    return tuple(between.join(texts) for texts in itertools.product(*choices))
 
 
 def _bare(raw: str) -> Word:

@@ -13,11 +13,14 @@ if TYPE_CHECKING:
     from ony_core.facts.call import Call
 
 _HOMES = re.compile(r"^(?:/home/[^/]+|/Users/[^/]+|/root|/var/root)(?=/|$)")
+MAX_PATH = 4096  # PATH_MAX: no system call takes more
 NOWHERE = "/project"  # the folder of a call that names none
 
 
 def absolute(cwd: str, text: str) -> str:
-    """The path without `.`, `..` and doubled slashes; the home folder is written `~`."""
+    """The path without `.`, `..` and doubled slashes; the home folder is written `~`. What is longer than a path may be is cut."""
+    if len(text) > MAX_PATH:
+        text = text[:MAX_PATH]
     if text.startswith("file://"):
         text = text[7:]
     if text[:1] != "~":

@@ -154,13 +154,11 @@ def content_of(shell: "Shell", word: Word) -> Made | Unknown:
 
 def _unpacked(shell: "Shell", path: str) -> Made | None:
     """Something fetched was unpacked above this path, and nothing says that the file was there before."""
-    folder = path
-    while "/" in folder.strip("/"):
-        folder = folder.rpartition("/")[0]
-        made = shell.call.made.get(folder)
-        if made is not None and made.taints & {"network", "decoded"} and not isinstance(shell.call.place.read(path, LIMIT), bytes):
-            return made
-    return None
+    fetched = [(folder, made) for folder, made in shell.call.made.items() if made.taints & {"network", "decoded"}]
+    above = [(folder, made) for folder, made in fetched if path.startswith(folder.rstrip("/") + "/")]
+    if not above or isinstance(shell.call.place.read(path, LIMIT), bytes):
+        return None
+    return max(above, key=lambda pair: len(pair[0]))[1]
 
 
 def language_of(name: str, text: str) -> str:

@@ -75,6 +75,8 @@ _WAYS: dict[str, Callable[["Shell", Any, Flow], Flow]] = {
 }
 _OPERATORS = re.compile(rb"(?:[<>|&][ \t\n]*){200}")  # no shell program; the parser takes the square of its length to say so
 _TIMED = re.compile(r"(?m)(^|[;&|(]\s*)time(?:\s+-p)?\s+(?=[({])")  # the grammar knows no `time` before a group
+_DOCUMENTS = re.compile(rb"<<-?\w+\n")  # here documents cost it the square of their number
+MAX_DOCUMENTS = 1000
 _TOLD = {"HOME": "~", "TMPDIR": "/tmp", "IFS": " \t\n", "?": "0", "SHELL": "bash", "UID": "1000", "EUID": "1000"}  # noqa: S108  a name in the call that is judged
 
 
@@ -150,7 +152,7 @@ class Shell:
         parser = _parser()
         if len(data) < SHORT:
             return parser.parse(data).root_node
-        if _OPERATORS.search(data):
+        if _OPERATORS.search(data) or len(_DOCUMENTS.findall(data)) > MAX_DOCUMENTS:
             return None
         try:
             return parser.parse(lambda at, _: data[at : at + CHUNK], progress_callback=self.call.tired).root_node

@@ -14,14 +14,18 @@ from ony_core.agents import claude
 from ony_core.errors import Malformed
 from ony_core.evidence.place import DictPlace
 from ony_core.facts import derive
+from ony_core.facts.call import Call
 from ony_core.model import Assessment, Fact, ToolCall
 from ony_core.policy import gate
 from ony_core.taxonomy import assess
 from tests.facts.command_lines import Writer
 
+# ruff: noqa: E501
 MEGABYTE = 1 << 20
-GROWTH = 3.0  # twice the input may take this many times as long
-TOO_SHORT_S = 0.02  # below this a ratio measures the machine, not the code
+LONGEST = Call.MAX_TEXT  # characters of shell text that are looked at; what is longer is critical by its length alone
+TIMES, GROWTH = 4, 9.0  # four times the input may take this many times as long: far from 4, farther from the 16 of a square
+TOO_SHORT_S = 0.05  # below this a ratio measures the machine, not the code
+SLOWEST_S = 6.0  # processor seconds for the longest text, on a slow and busy machine
 PATTERNS = [
     "a",
     "a ",
@@ -144,9 +148,9 @@ def bash(command: str) -> Assessment:
 
 
 def took(work: Callable[[], Any]) -> float:
-    """The better of two runs: a busy machine disturbs one of them."""
+    """Processor seconds; the best of three runs, because a busy machine disturbs caches too."""
     times = []
-    for _ in range(2):
+    for _ in range(3):
         start = time.process_time()
         work()
         times.append(time.process_time() - start)
@@ -154,22 +158,22 @@ def took(work: Callable[[], Any]) -> float:
 
 
 def growth(make: Callable[[int], Callable[[], Any]], size: int) -> float:
-    """How many times longer twice the input takes; 0 where both are too quick to tell."""
-    once, twice = took(make(size)), took(make(2 * size))
-    return 0.0 if twice < TOO_SHORT_S else twice / max(once, TOO_SHORT_S / 2)
+    """How many times longer four times the input takes; 0 where that is too quick to tell."""
+    once, more = took(make(size)), took(make(TIMES * size))
+    return 0.0 if more < TOO_SHORT_S else more / max(once, TOO_SHORT_S / TIMES)
 
 
 def no_worse(make: Callable[[int], Callable[[], Any]], size: int) -> None:
     """A first ratio above the bound is measured again: only one that stays is a fault."""
     measured = [growth(make, size)]
-    while measured[-1] > GROWTH and len(measured) < 3:
+    while measured[-1] > GROWTH and len(measured) < 4:
         measured.append(growth(make, size))
     assert min(measured) <= GROWTH, measured
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_twice_the_repetitions_take_about_twice_the_time(pattern: str, soak: bool) -> None:
-    size = (MEGABYTE // 2 if soak else 8_000) // len(pattern)
+    size = (LONGEST if soak else 16_000) // TIMES // len(pattern)
     no_worse(lambda count: lambda: bash(pattern * count), size)
 
 
@@ -177,7 +181,7 @@ def test_twice_the_repetitions_take_about_twice_the_time(pattern: str, soak: boo
 @pytest.mark.parametrize("form", INSIDE)
 def test_program_text_inside_grows_no_faster(form: str, pattern: str, soak: bool) -> None:
     text = pattern.replace("'", "'\\''")
-    no_worse(lambda count: lambda: bash(form.format(text * count)), (50_000 if soak else 3_000) // len(pattern))
+    no_worse(lambda count: lambda: bash(form.format(text * count)), (30_000 if soak else 3_000) // len(pattern))
 
 
 @pytest.mark.parametrize(
@@ -205,6 +209,48 @@ def test_a_megabyte_and_more_is_answered(pattern: str) -> None:
     found = bash(over)
     assert found.risk == "critical"
     assert not any("fault" in fact.traits for fact in found.facts)
+
+
+SYNTAX = {
+    "quotes": ("echo '", "a", "'"), "double quotes": ('echo "', "a $b ", '"'), "here document": ("cat <<E\n", "a b\n", "E\n"),
+    "document for a shell": ("bash <<'E'\n", "ls a\n", "E\n"), "documents": ("", "<<E\n", ""), "pipes": ("", "a|", "a"),
+    "arithmetic": ("echo $((", "1+", "1))"), "array": ("a=(", "b ", ")"), "case": ("case a in ", "b) c;; ", "esac"),
+    "functions": ("", "f() { a; };", "f"), "braces": ("echo ", "{a,b}", ""), "globs": ("ls ", "*/", ""), "words": ("rm ", "a ", ""),
+    "flags": ("git push ", "--force ", ""), "a cluster of flags": ("rm -", "rf", " a"), "redirects": ("a ", ">b ", ""), "and": ("", "a && ", "b"),
+    "assignments": ("", "x=1;", ""), "two ways": ("x=1; a && x=2; ", "echo $x;", ""), "ways": ("", "if a; then x=1; fi;", ""),
+    "loops": ("", "for i in a b; do x=$i; done;", ""), "home": ("", "~/", ""), "into xargs": ("echo ", "a ", "| xargs rm"),
+    "into a shell": ("echo '", "ls;", "' | sh"), "evaluated": ("eval '", "ls;", "'"), "sql": ("psql -c '", "SELECT 1;", "'"),
+    "sql list": ("psql -c 'SELECT 1 WHERE a IN (", "1,", "1)'"), "sql depth": ("psql -c 'SELECT ", "(", "'"), "python": ("python3 -c '", "x=1\n", "'"),
+    "python depth": ("python3 -c 'x=", "-", "1'"), "python calls": ("python3 -c '", "f(1);", "'"), "python names": ("python3 -c '", "a=b;b=a;", "'"),
+    "javascript": ("node -e '", "f();", "'"), "perl": ("perl -e '", "print 1;", "'"), "powershell": ("pwsh -c '", "Get-Item a;", "'"),
+    "sed": ("sed '", "s/a/b/;", "' f"), "awk": ("awk '", "{print}", "' f"), "jq": ("jq '", ".a|", "' f"), "mongo": ("mongosh --eval '", "db.a.find();", "'"),
+    "redis": ("redis-cli ", "GET a ", ""), "headers": ("curl ", "-H a:b ", "http://x"), "find": ("find . ", "-name a ", ""), "ssh": ("ssh h '", "ls;", "'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SYNTAX)
+def test_the_longest_text_that_is_read_is_read_in_time(name: str, soak: bool) -> None:
+    opens, middle, closes = SYNTAX[name]
+    line = opens + middle * (((LONGEST if soak else LONGEST // 4) - len(opens) - len(closes)) // len(middle)) + closes
+    begun = time.process_time()
+    found = bash(line)
+    assert time.process_time() - begun < SLOWEST_S
+    assert found.actions and not any("fault" in fact.traits for fact in found.facts)
+
+
+@pytest.mark.parametrize(
+    ("tool", "field"),
+    [("Write", "content"), ("Edit", "new_string"), ("apply_patch", "input"), ("WebFetch", "url"), ("Read", "file_path"), ("mcp__db__query", "sql"),
+     ("mcp__a__get_b", "path"), ("Grep", "pattern"), ("Glob", "pattern"), ("Agent", "prompt"), ("NotebookEdit", "new_source")],
+)  # fmt: skip
+@pytest.mark.parametrize("piece", ["a", "a/", "*", "x = 1\n", "SELECT 1;", "*** Add File: a\n+b\n", "a=b&", '{"a":[1]},'])
+def test_a_megabyte_in_another_tool_is_read_in_time(tool: str, field: str, piece: str, soak: bool) -> None:
+    size = MEGABYTE if soak else MEGABYTE // 16
+    given = {"file_path": "/project/a.py", "notebook_path": "/project/a.ipynb", field: piece * (size // len(piece))}
+    begun = time.process_time()
+    found = facts_of(tool, given)
+    assert time.process_time() - begun < SLOWEST_S
+    assert not any("fault" in fact.traits for fact in found)
 
 
 @pytest.mark.parametrize(("opens", "closes"), NESTING)

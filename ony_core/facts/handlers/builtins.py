@@ -157,6 +157,10 @@ def read_variable(shell: "Shell", program: Program, words: list[Word], stdin: Fl
     for word, value in zip(line.operands, fields, strict=True):
         shell.arrays.pop(word.text, None)
         shell.variables[word.text] = Word(value, taints=stdin.taints | lost)
+    lines = line.value("-t")
+    if lines is not None and lines.text.isidentifier():  # `mapfile -t name`, which goes by the same table: its lines are not followed
+        shell.arrays.pop(lines.text, None)
+        shell.variables[lines.text] = hole("indirection", *stdin.taints)
     shell.call.add("command", program.name, args=len(line.operands))
     return EMPTY
 

@@ -1,4 +1,5 @@
 """One fact, one meaning: every condition of a rule counts, and whatever is out of the vocabulary is odd."""
+# ruff: noqa: E501
 
 import dataclasses
 
@@ -18,7 +19,7 @@ GOOD = Fact("command", "git", ("push",), ("--force",), 2, (Target("branch", "mai
         {"traits": ("no_such",)}, {"args": -1}, {"args": True}, {"args": 1.0}, {"targets": (Target("no_such", "x"),)}, {"targets": (Target("branch", "a b"),)},
         {"targets": (Target("branch", 7),)}, {"targets": [Target("branch", "main")]}, {"targets": ("main",)},
     ],
-)  # fmt: skip  # noqa: E501
+)  # fmt: skip
 def test_a_fact_with_any_word_that_no_table_knows_is_odd(change: dict) -> None:
     assert engine.meaning(dataclasses.replace(GOOD, **change)) == engine.ODD
     assert engine.meaning(GOOD) != engine.ODD

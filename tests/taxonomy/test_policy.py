@@ -1,4 +1,5 @@
 """Whether the agent's own prompt may decide: high only, and nothing that cannot be seen."""
+# ruff: noqa: E501
 
 import pytest
 

@@ -64,7 +64,6 @@ def table() -> dict[str, Handler]:
         windows,
         wrappers,
     )
-    modules += (patching, remote, runners, system, windows, wrappers)
     return {name: handler for module in modules for name, handler in module.HANDLERS.items()}
 
 

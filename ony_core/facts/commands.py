@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ony_core.facts import escapes, leash, paths
 from ony_core.facts.argv import Line, read
-from ony_core.facts.own import absent, brought, evidence, session_made
+from ony_core.facts.own import absent, brought, built, evidence, outputs, session_made
 from ony_core.facts.targets import targets_of, taught
 from ony_core.facts.words import EMPTY, HOLE, UNKNOWN, Flow, Made, Word
 from ony_core.model import UNLISTED, Fact, Target, at_least
@@ -153,6 +153,9 @@ def finish(
     if line.blind is not None and could_be_worse(program.name, line.blind):
         shell.call.opaque("program_unknown")
     taints |= _touch(shell, line, role or program.operands, stdin)
+    verb = " ".join(word for word in line.verb if word != UNLISTED)
+    outputs(shell, line, program.name, verb)
+    built(shell, program.name, verb)
     return Flow(None, taints | frozenset(tables().words["outputs"].get(program.name, ())))
 
 

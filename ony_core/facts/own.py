@@ -3,11 +3,14 @@
 MUST: count nothing as its own that was moved, linked or written over; the nearest thing known of a path decides.
 """
 
+import re
 from typing import TYPE_CHECKING
 
 from ony_core.facts import paths
+from ony_core.facts.argv import Line
 from ony_core.facts.place import Unknown
 from ony_core.facts.words import Made, Word
+from ony_core.taxonomy.tables import tables
 
 if TYPE_CHECKING:
     from ony_core.facts.shell import Shell
@@ -20,9 +23,13 @@ def evidence(shell: "Shell", word: Word) -> frozenset[str]:
     made = shell.call.made.get(paths.absolute(shell.cwd, word.text))
     if session_made(shell, word) or (made is not None and made.gone):
         return frozenset({"made_by_session"})
+    if word.text.endswith((".rej", ".orig")) and noted(shell, "patched", "") and not word.glob:
+        return frozenset({"made_by_session"})
     path = paths.absolute(shell.cwd, word.text)
     if word.glob:
         return frozenset()
+    if rebuilt(shell, word):
+        return frozenset({"rebuilt"})
     tracked = shell.call.place.tracked(path)
     if tracked is True:
         return frozenset({"kept_by_git"})
@@ -66,3 +73,75 @@ def brought(shell: "Shell", into: Word) -> None:
         path = paths.absolute(shell.cwd, into.text)
         before = shell.call.made.get(path, Made())
         shell.call.made[path] = Made(None if before.folder else before.text, before.taints | {"changed"})
+
+
+# ---- what programs make, by the table `makes`
+
+_PLACE = re.compile(r"\{(url|\*|-?\d|--?[\w-]+)\}")
+
+
+def outputs(shell: "Shell", line: Line, program: str, verb: str = "") -> None:
+    """The files and folders that a known program makes, by the names in its own command line."""
+    table = tables().words["makes"]
+    verb = verb if verb or not line.operands else line.operands[0].text  # a verb that no rule asks about stands among the operands
+    for form in table.get(f"{program} {verb}".strip(), table.get(program, ())):
+        place = _PLACE.search(form)
+        for word in _named_by(line, place[1]) if place else [Word("")]:
+            text = form[: place.start()] + word.text + form[place.end() :] if place else form
+            _makes(shell, word.part(text))
+
+
+def _makes(shell: "Shell", word: Word) -> None:
+    """A name that ends in a slash is a folder. Neither counts if something stood there, as far as anybody knows."""
+    from ony_core.facts import commands
+
+    if not word.known or word.glob or word.text.strip("./") == "":
+        return
+    if word.text.endswith("/"):
+        commands.make_folder(shell, word.part(word.text.rstrip("/")))
+    else:
+        made_if_absent(shell, word)
+
+
+def _named_by(line: Line, place: str) -> list[Word]:
+    if place.startswith("-") and not place[1:].isdigit():
+        return line.all(place)
+    if place == "*":
+        return line.operands
+    if place == "url":
+        return [w.part(re.sub(r"\.git$", "", w.text.rstrip("/")).rpartition("/")[2].rpartition(":")[2]) for w in line.operands[:1]]
+    at = int(place)
+    return line.operands[at : at + 1] if at >= 0 else line.operands[at:][:1]
+
+
+# ---- what the session did besides files: its builds, its branches, the servers it started
+
+
+def note(shell: "Shell", kind: str, name: str) -> None:
+    """Notes stand among the made files under names that no path can have."""
+    shell.call.made[f"{kind}:{name}"] = Made()
+
+
+def noted(shell: "Shell", kind: str, name: str) -> bool:
+    return f"{kind}:{name}" in shell.call.made
+
+
+def built(shell: "Shell", program: str, verb: str = "") -> None:
+    """A build ran here: what it fills, it fills again."""
+    table = tables().words["rebuilds"]
+    here = paths.absolute("/", shell.cwd or paths.NOWHERE)
+    for folder in {*table.get(program, ()), *table.get(f"{program} {verb}".strip(), ())}:
+        note(shell, "built", f"{here}/{folder}")
+
+
+def rebuilt(shell: "Shell", word: Word) -> bool:
+    """Whether a build of this session, in this folder or one above it, fills what is deleted."""
+    path = paths.absolute(shell.cwd, word.text)
+    if noted(shell, "built", path):
+        return True
+    above, name = path.rpartition("/")[0], path.rpartition("/")[2]
+    while above:
+        if noted(shell, "built", f"{above}/{name}"):
+            return True
+        above = above.rpartition("/")[0]
+    return False

@@ -9,7 +9,7 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING
 
-from ony_core.facts import paths
+from ony_core.facts import own, paths
 from ony_core.facts.place import Unknown
 from ony_core.facts.words import HOLE, UNKNOWN, Flow, Made, Word
 from ony_core.model import UNLISTED
@@ -24,6 +24,7 @@ LIMIT = 1 << 20
 def run_path(shell: "Shell", argv: list[Word], stdin: Flow) -> Flow:
     """A command word with a slash in it: a file of the project, or one somewhere else."""
     name = argv[0].text.rpartition("/")[2]
+    own.note(shell, "ran", name)
     if name in tables().words["names"]["project_tools"]:
         from ony_core.facts import commands
 

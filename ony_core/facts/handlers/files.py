@@ -4,7 +4,7 @@ import re
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from ony_core.facts import commands, paths
+from ony_core.facts import commands, own, paths
 from ony_core.facts.argv import read
 from ony_core.facts.sed import effects
 from ony_core.facts.words import EMPTY, HOLE, UNKNOWN, Flow, Word
@@ -123,6 +123,8 @@ def sed(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flo
     in_place = any(w.text.startswith(("-i", "--in-place")) or (re.match(r"-[nErsuz]+i", w.text)) for w in words if w.text[:1] == "-")
     if in_place and operands and operands[0].text == "" and operands[0].quoted:
         operands = operands[1:]
+    if in_place:
+        _backups(shell, words, operands)
     does = [effects(script.text) for script in scripts]
     shell.call.add("command", program.name, args=len(operands), traits={"runs_code"} if any(d.runs for d in does) else set())
     for target in (name for d in does for name in d.writes):
@@ -134,6 +136,14 @@ def sed(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flo
         if before is not None and before.text is not None and in_place:
             commands.edited(shell, word, before, substituted(scripts, before.text))
     return Flow(None, taints)
+
+
+def _backups(shell: "Shell", words: list[Word], operands: list[Word]) -> None:
+    """`sed -i.bak`: the copy beside each file is the session's own, if nothing stood there."""
+    given = (re.match(r"(?:-[nErsuz]*i|--in-place=)(.+)", w.text) for w in words)
+    ending = next((m[1] for m in given if m), "")
+    for word in operands if ending and "*" not in ending else []:
+        own.made_if_absent(shell, word.part(word.text + ending))
 
 
 def substituted(scripts: list[Word], text: str) -> str | None:
@@ -320,7 +330,19 @@ def editor(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> 
     return commands.finish(shell, line, Flow(None, stdin.taints), frozenset(traits))
 
 
+def compress(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    """gzip -k, xz -k …: `a` becomes `a.gz` beside it. Without -k the packed file is the only one left, so it is not called new."""
+    line, _ = read(program, words)
+    flow = commands.finish(shell, line, stdin)
+    if line.flags & {"-k", "--keep"} and "help" not in line.traits:
+        for word in line.operands:
+            for ending in tables().words["makes"]["packed"]:
+                own.made_if_absent(shell, word.part(word.text + ending))
+    return flow
+
+
 HANDLERS = {
+    "compress": compress,
     "editor": editor,
     "find": find,
     "sed": sed,

@@ -27,7 +27,8 @@ def git(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flo
         _runs_programs(here, line, verb, words)
         if verb == "push":
             targets = _push(here, line, traits)
-        elif verb in ("checkout", "restore", "switch"):
+        elif verb in ("checkout", "restore", "switch", "branch"):
+            _begins(here, line, verb)
             _discard(here, line, verb, words, traits)
         elif verb == "config":
             _config(here, line, traits)
@@ -136,6 +137,8 @@ def _push(shell: "Shell", line: Line, traits: set[str]) -> tuple[Target, ...]:
         traits.add("protected_branch")
     elif isinstance(default, str) and all(shell.call.place.known("branch", n) or n == current for n in names) and "HEAD" not in names:
         traits.add("feature_branch")
+    elif refs and all(own.noted(shell, "branch", n) for n in names):
+        traits.add("feature_branch")
     return tuple(dict.fromkeys(target(shell.call, "branch", n) for n in names))
 
 
@@ -162,6 +165,14 @@ def _discard(shell: "Shell", line: Line, verb: str, words: list[Word], traits: s
         traits.add("session_changes")
     if any(w.text in (".", ":/", "*", "--") or w.glob for w in pathspecs):
         traits.add("many")
+
+
+def _begins(shell: "Shell", line: Line, verb: str) -> None:
+    """A branch that this session began: nobody else's commits are on it."""
+    names = line.all("-b", "-c", "--create") + (line.operands[:1] if verb == "branch" and len(line.flags) == 0 else [])
+    for word in names if verb != "branch" or not line.values else []:
+        if word.known and word.text:
+            own.note(shell, "branch", word.text)
 
 
 def _is_path(shell: "Shell", word: Word) -> bool:

@@ -4,8 +4,8 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING
 
-from ony_core.facts import commands
-from ony_core.facts.argv import read
+from ony_core.facts import commands, own
+from ony_core.facts.argv import Line, read
 from ony_core.facts.handlers.builtins import STANDARD_INPUT, run_text
 from ony_core.facts.words import EMPTY, HOLE, UNKNOWN, Flow, Word
 from ony_core.taxonomy.tables import Program, tables
@@ -119,6 +119,8 @@ def _module(shell: "Shell", words: list[Word], stdin: Flow) -> Flow:
     known = tables().words["names"]["python_modules"]
     if name in known:
         return commands.run(shell, [Word(name), *words[1:]], stdin)
+    if name == "venv":
+        own.outputs(shell, Line(tables().programs["python"], operands=[w for w in words[1:] if w.text[:1] != "-"]), "python", "venv")
     if name in tables().words["names"]["python_harmless"] or name.split(".")[0] in tables().words["names"]["python_harmless"]:
         shell.call.add("command", "python", args=len(words))
         return UNKNOWN

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from ony_core.facts import commands, patches
+from ony_core.facts import commands, own, patches
 from ony_core.facts.argv import read
 from ony_core.facts.words import EMPTY, Flow, Word
 from ony_core.taxonomy.tables import Program
@@ -17,6 +17,7 @@ def patch(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> F
     shell.call.add("command", program.name, line.verb, line.flags, len(line.operands), traits=line.traits - {"unknown_word"})
     if "help" in line.traits or line.flags & {"--dry-run", "-C", "--check"}:
         return EMPTY
+    own.note(shell, "patched", "")
     for word in line.operands[:1]:
         commands.write_file(shell, word, Flow(None), frozenset({"modify"}))
     for value in line.all("-o", "--output", "-r", "--reject-file"):

@@ -4,7 +4,7 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING
 
-from ony_core.facts import commands, scripts
+from ony_core.facts import commands, own, scripts
 from ony_core.facts.argv import Line, read
 from ony_core.facts.words import HOLE, UNKNOWN, Flow, Word
 from ony_core.model import UNLISTED
@@ -34,6 +34,7 @@ def make(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
         "--tasks",
     }:
         return UNKNOWN
+    own.built(shell, program.name)
     names = [w.text for w in line.operands if "=" not in w.text]
     traits: set[str] = set()
     for name in names:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from ony_core.facts import commands, paths
 from ony_core.facts.argv import Line, read
+from ony_core.facts.own import noted
 from ony_core.facts.words import UNKNOWN, Flow, Word
 from ony_core.taxonomy.tables import Program, tables
 
@@ -119,4 +120,16 @@ def java(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
     return UNKNOWN
 
 
-HANDLERS = {"rights": rights, "by_words": by_words, "terminal": terminal, "kill": kill, "phone": phone, "java": java}
+def by_name(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    """pkill, killall: a developer's own server, named as such, can be started again; any other name may be anybody's."""
+    line, _ = read(program, words)
+    names = tables().words["names"]["dev_servers"]
+    servers = re.compile(r"(?:\S*/)?(?:" + "|".join(names) + r")(?![\w-])")
+    others = line.flags & {"-u", "--euid", "-U", "--uid", "-g", "--pgroup", "-G", "--group", "-s", "--session", "-t", "--terminal", "-v"}
+    own_run = all(noted(shell, "ran", w.text.rpartition("/")[2]) for w in line.operands)
+    if line.operands and not others and (own_run or all(servers.match(w.text) for w in line.operands)):
+        line.traits.add("dev_server")
+    return commands.finish(shell, line, stdin)
+
+
+HANDLERS = {"rights": rights, "by_words": by_words, "terminal": terminal, "by_name": by_name, "kill": kill, "phone": phone, "java": java}

@@ -135,10 +135,11 @@ def _push(shell: "Shell", line: Line, traits: set[str]) -> tuple[Target, ...]:
     names = [str(current) if n in ("HEAD", "") and isinstance(current, str) else n for n in names or ["HEAD"]]
     if any(_protected(n, default) for n in names):
         traits.add("protected_branch")
-    elif isinstance(default, str) and all(shell.call.place.known("branch", n) or n == current for n in names) and "HEAD" not in names:
-        traits.add("feature_branch")
     elif refs and all(own.noted(shell, "branch", n) for n in names):
-        traits.add("feature_branch")
+        traits.add("feature_branch")  # begun in this session
+    else:
+        known = all(shell.call.place.known("branch", n) or n == current for n in names)
+        traits |= {"feature_branch"} if isinstance(default, str) and known and "HEAD" not in names else set()
     return tuple(dict.fromkeys(target(shell.call, "branch", n) for n in names))
 
 

@@ -20,6 +20,7 @@ from ony_core.taxonomy.tables import Program, tables
 if TYPE_CHECKING:
     from ony_core.facts.shell import Shell
 
+LONGEST = 1 << 12  # characters of a flag's value that are searched for a command
 GATE = "ony"  # the gate's own program
 _SILENT = frozenset({":", "true", "false", "test", "[", "sleep", "wait", "shopt", "break", "continue", "return"})  # they print nothing
 _VERSION = re.compile(r"-?\d[\d.]*[a-z]?$")
@@ -224,6 +225,9 @@ def _runs(shell: "Shell", program: Program, value: Word, role: str) -> None:
 
 def by_pattern(shell: "Shell", program: Program, value: Word, kind: str, pattern: str) -> None:
     """run:PATTERN and hold:PATTERN: a value that matches is a command (what the groups catch), or enough to hold the call."""
+    if len(value.text) > LONGEST:  # a pattern may look to the end from every place it could begin
+        shell.call.add("command", program.name, traits=("loads_code",))
+        return
     found = re.search(pattern, value.text)
     texts = [text for text in found.groups() if text] if found and kind == "run" else []
     for text in texts:

@@ -109,6 +109,8 @@ def _act(shell: "Shell", program: Program, role: str, value: Word, rest: list[Wo
         inline(
             shell, pattern or program.name, value.text if value.known or not value.taints & {"network", "decoded"} else None, value.taints
         )
+    elif kind == "make" and len(value.text) > commands.LONGEST:
+        shell.call.opaque("too_deep")
     elif kind == "make":
         _recipe(shell, value.text)
     else:

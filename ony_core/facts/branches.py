@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from ony_core.facts import bombs
 from ony_core.facts.expand import text_of, words_of
 from ony_core.facts.state import State, keep, meet, put
 from ony_core.facts.words import EMPTY, UNKNOWN, Flow, hole
@@ -71,15 +72,16 @@ def _works(node: Any) -> bool:
     return node.type == "command" and text_of(node.named_children[0]) in _WORKS if node.named_children else False
 
 
-def pipeline(shell: "Shell", node: Any, stdin: Flow) -> Flow:
-    """Each part is a process of its own; only some shells run the last one themselves."""
+def pipeline(shell: "Shell", node: Any, stdin: Flow, redirects: list[Any] | None = None) -> Flow:
+    """Each part is a process of its own; only some shells run the last one themselves. redirects: of the last command."""
     flow, before = stdin, keep(shell)
     children = node.named_children
     if len(children) > 1 and _ENVIRONMENT.match(text_of(children[0])) and _ONE_NAME.match(text_of(children[1])):
         flow, children = UNKNOWN, children[1:]  # of the whole environment only what has a harmless name is seen
     for child in children:
         put(shell, before)
-        flow = shell.statement(child, flow)
+        last = redirects if child is children[-1] else None
+        flow = shell.redirected(child, last, flow) if last else shell.statement(child, flow)
     meet(shell, [before, keep(shell)])
     shell.cwd = before.cwd
     return flow
@@ -160,6 +162,7 @@ def counted(shell: "Shell", node: Any, stdin: Flow) -> Flow:
 
 def loop(shell: "Shell", node: Any, stdin: Flow) -> Flow:
     """`while`, `until`, `for ((…))`: any number of times."""
+    bombs.loop(shell, node)
 
     def once() -> Flow:
         out = EMPTY

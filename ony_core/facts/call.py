@@ -19,6 +19,7 @@ class Call:
     MAX_DEEP = 12
     MAX_TEXT = 1 << 17  # characters of shell text: Linux starts no shell with a longer argument (MAX_ARG_STRLEN)
     MAX_FACTS = 256
+    MAX_LOOKS = 40_000  # nodes that are looked at beside those that are walked
     MAX_PARSING = 700  # reports of progress, one for about a hundred steps of the parser
 
     def __init__(self, place: Place, steps: int = 6000) -> None:
@@ -32,10 +33,15 @@ class Call:
         self._steps = steps
         self._deep = 0
         self._parsing = self.MAX_PARSING
+        self._looks = self.MAX_LOOKS
 
     def spend(self) -> bool:
         self._steps -= 1
         return self._steps > 0
+
+    def looks(self) -> bool:
+        self._looks -= 1
+        return self._looks > 0
 
     def tired(self, _at: int, wrong: bool) -> bool:
         """Asked by the parser as it goes: whether it shall give up. A text that is no shell is critical anyway, so it is left sooner."""

@@ -303,11 +303,19 @@ def write_file(shell: "Shell", word: Word, flow: Flow, extra: frozenset[str] = f
         found |= {"made_by_session"}
     if "modify" not in extra and flow.text == "":
         extra |= {"empties"}
+    if flow.text is not None and starts_on_opening(word.text, flow.text):
+        found |= {"startup"}
     verb = "append" if "append" in extra else "write"
     shell.call.add("file", verb=(verb,), traits=(found | extra | _carried(flow.taints)) & _file_words())
     if word.known:
         _remember(shell, word, flow, extra)
     return frozenset()
+
+
+def starts_on_opening(path: str, text: str) -> bool:
+    """Whether an editor that opens the folder would start what this file says, outside of any container."""
+    patterns = [p for end, listed in tables().words["on_opening"].items() if path.endswith(end) for p in listed]
+    return any(re.search(pattern, text) for pattern in patterns)
 
 
 def _remember(shell: "Shell", word: Word, flow: Flow, extra: frozenset[str]) -> None:

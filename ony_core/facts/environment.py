@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ony_core.facts import paths
-from ony_core.facts.words import HOLE, Word
+from ony_core.facts.words import HOLE, UNKNOWN, Word
 from ony_core.taxonomy.tables import tables
 
 if TYPE_CHECKING:
@@ -17,11 +17,17 @@ if TYPE_CHECKING:
 
 def assigned(shell: "Shell", name: str, value: Word) -> None:
     """Adds what the assignment of one variable means."""
+    from ony_core.facts import commands
+
     kind = _kind(name)
     if not kind or _harmless(name, value.text):
         return
     text = value.text.replace(HOLE, "${_}")
-    if kind == "runs":
+    if kind in ("runs", "edits", "connects") and _anybodys(shell, text.split(" ")[0]):
+        shell.call.add("command", "env", traits=("loader_environment",))
+    if kind == "appends":
+        commands.write_file(shell, value, UNKNOWN, frozenset({"append"})) if text[:1] in "/~" else None
+    elif kind == "runs":
         shell.child().source(text)
     elif kind == "edits":
         shell.child().source(text + " COMMIT_EDITMSG")
@@ -58,6 +64,17 @@ def _harmless(name: str, text: str) -> bool:
     known = lists["environment_harmless"]
     patterns = known.get(name, []) + (known["every"] if _kind(name) in ("runs", "edits", "connects", "tools") else [""])
     return any(re.fullmatch(pattern, text) for pattern in patterns)
+
+
+def _anybodys(shell: "Shell", text: str) -> bool:
+    """Whether a program lies where anybody may have put it, and nobody knows what is in it."""
+    from ony_core.facts import commands
+
+    word = Word(text, quoted=True)
+    if text[:1] not in "./~" or not paths.traits_of(shell.call, shell.cwd, word) & {"tmp", "tmp_root", "outside"}:
+        return False
+    made = commands.known_content(shell, word)
+    return made is None or made.text is None
 
 
 def _folders(shell: "Shell", value: Word, wrong: set[str], trait: str, allowed: tuple[str, ...]) -> None:

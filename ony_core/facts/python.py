@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ony_core.facts.shell import Shell
 
 MAX_CALLS = 4000
+_FORKS = frozenset({"os.fork", "os.forkpty", "posix.fork"})  # in a loop that has no end of its own, each round doubles the processes
 MAX_FOLLOWED = 4  # functions through which a parameter is followed
 _READS = re.compile(
     r"(?:list|describe|get|head|search|query|scan|lookup|read|can|has|exists|wait|paginate|close|generate_presigned)(?:_|$)"
@@ -105,6 +106,8 @@ class _Reader:
                 self.call.opaque("code_unknown")
         for call in calls[:MAX_CALLS]:
             self._call(call, self.known.origin(call.func))
+            if _FORKS.intersection((self.known.origin(call.func),)) and any(isinstance(node, ast.While) for node in nodes):
+                self.call.opaque("without_end")
         for node in nodes:
             if isinstance(node, ast.Name | ast.Attribute):
                 self._handed_over(node)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from ony_core.facts import arrays, branches, commands, environment, heredocs
+from ony_core.facts import arrays, bombs, branches, commands, environment, heredocs
 from ony_core.facts.call import Call
 from ony_core.facts.expand import text_of, word_of, words_of
 from ony_core.facts.state import State
@@ -104,6 +104,16 @@ def _parser() -> Any:
     return Parser(Language(tree_sitter_bash.language()))
 
 
+def _is_descriptor(node: Any) -> bool:
+    """The number of `0<&2`, which the grammar takes for a word of the command."""
+    text: bytes = node.text[:3]
+    around = node
+    while text.isdigit() and around.next_sibling is None and around.parent is not None and around.parent.end_byte == node.end_byte:
+        around = around.parent
+    following = around.next_sibling
+    return text.isdigit() and following is not None and following.type == "file_redirect" and following.start_byte == node.end_byte
+
+
 class Shell:
     """One shell process: its variables, functions, aliases and folder. `call` collects what it would do."""
 
@@ -188,7 +198,9 @@ class Shell:
         if kind in ("variable_assignment", "variable_assignments", "declaration_command"):
             return self._declare(node)
         if kind == "function_definition":
-            self.functions[text_of(node.child_by_field_name("name"))] = (node.child_by_field_name("body"),)
+            name, body = text_of(node.child_by_field_name("name")), node.child_by_field_name("body")
+            bombs.function(self, name, body)
+            self.functions[name] = (body,)
         elif kind == "unset_command":
             self._unset(node)
         elif kind in _SCANNED or kind == "comment":
@@ -308,7 +320,7 @@ class Shell:
                 assigned.append(self._assign(child, exported=True))
             elif child.type in ("file_redirect", "herestring_redirect", "heredoc_redirect"):
                 here.append(child)
-            elif child.is_named:
+            elif child.is_named and not _is_descriptor(child):
                 found = self._argument(child)
                 if was_word and found and argv and self._continued(node, end, child.start_byte):
                     argv[-1] = Word(argv[-1].text + found[0].text, found[0].glob, argv[-1].quoted, argv[-1].taints | found[0].taints)
@@ -319,7 +331,9 @@ class Shell:
         for redirect in here:
             argv.extend(w for c in redirect.children_by_field_name("argument") for w in self._argument(c))
             if redirect.type == "file_redirect":  # the grammar hands the words after `> file` to the redirect
-                argv.extend(w for c in redirect.children_by_field_name("destination")[1:] for w in self._argument(c))
+                argv.extend(
+                    w for c in redirect.children_by_field_name("destination")[1:] for w in self._argument(c) if not _is_descriptor(c)
+                )
         flow = self._with_redirects(here, stdin, lambda given: commands.run(self, argv, given) if argv else EMPTY)
         if argv and argv[0].text not in ("export", "declare", "local", "readonly", "typeset", "exec", "eval"):
             for name, _ in assigned:
@@ -345,6 +359,8 @@ class Shell:
             return self._command(body, redirects, stdin)
         if body is not None and body.type == "list":
             return branches.sequence(self, body, stdin, redirects)
+        if body is not None and body.type == "pipeline":
+            return branches.pipeline(self, body, stdin, redirects)
         if body is not None and body.type == "redirected_statement":
             inner = [c for c in body.named_children if c.type.endswith("_redirect")]
             return self.redirected(body.child_by_field_name("body"), redirects + inner, stdin)
@@ -389,7 +405,8 @@ class Shell:
             known = self.descriptors.get(target.text)
             if known is not None and operator == ">&":
                 outputs.append((known, True, True))
-            return given
+            other = operator == "<&" and target.text not in ("0", "-") and given is not EMPTY  # what comes from there is not what was piped
+            return UNKNOWN if other else given
         if operator in ("<", "<>"):
             return commands.input_from(self, target)
         self.descriptors[descriptor] = target

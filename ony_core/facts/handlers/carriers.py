@@ -1,7 +1,7 @@
 """Programs of clouds, hosts and keepers of secrets that carry something along: a command they run here or elsewhere, SQL, or copies.
 
-Which words of a program carry a command stands in the tables (`runs_here`, `runs_far`, `runs_far_flag`, `runs_text`, `runs_program`, `runs_sql`);
-the command itself is judged as if it stood alone, one step higher where it runs on another machine.
+Which words of a program carry a command stands in the tables (`runs_here`, `runs_far`, `runs_far_flag`, `runs_text`, `runs_program`,
+`runs_sql`); the command itself is judged as if it stood alone, one step higher where it runs on another machine.
 """
 
 import re

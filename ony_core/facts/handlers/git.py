@@ -60,6 +60,9 @@ def _global_options(shell: "Shell", line: Line) -> "Shell":
     for value in line.all("-C"):
         if not line.verb or line.verb[0] not in ("commit", "branch", "switch"):
             inner.cwd = paths.absolute(inner.cwd, value.text) if value.known else HOLE
+    for value in line.all("--git-dir"):
+        if not value.text.endswith(".git") and paths.traits_of(shell.call, inner.cwd, value) & {"tmp", "tmp_root"}:
+            line.traits.add("config_exec")  # its settings name programs, and anybody may have put them there
     for value in line.all("-c", "--config-env"):
         key, _, text = value.text.partition("=")
         if "." in key:
@@ -241,7 +244,16 @@ def gh(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow
             line.traits.add("sends")
         if method is not None and method.text.upper() in ("GET", "HEAD"):
             line.traits.discard("sends")
+    if line.verb == ("alias", "set") and "help" not in line.traits and len(line.operands) > 1:
+        _gh_alias(shell, program, line.operands[-1], line.flags)
     return commands.finish(shell, line, stdin)
+
+
+def _gh_alias(shell: "Shell", program: Program, value: Word, flags: set[str]) -> None:
+    """What an alias stands for is judged where it is given: a command for a shell, or words of the program itself."""
+    text = value.text.replace(HOLE, "${_}")
+    plain = text[:1] != "!" and not flags & {"-s", "--shell"}
+    shell.child().source(f"{program.name} {text}" if plain else text.removeprefix("!"))
 
 
 HANDLERS = {"git": git, "gh": gh}

@@ -1,5 +1,6 @@
 """Infrastructure programs: which place their folder is set to, as it was before the session."""
 
+import re
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from ony_core.facts.shell import Shell
 
 _OTHERWISE = ("TF_WORKSPACE", "TF_DATA_DIR", "TF_CLI_ARGS")  # variables that name another place than the folder does
+_SECRET = re.compile(  # names of outputs; what a secret is called or where it is kept is none
+    r"(?i)(?:passw(?:or)?d|secret|token|private_?key|(?:api|access|secret|master|account|admin)_?key|credentials?|kube_?config|connection_?string)s?"
+    r"(?:_?(?:value|raw|b64|base64|json|yaml|text|\d+))?$"
+)
 
 
 def terraform(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
@@ -25,8 +30,9 @@ def terraform(shell: "Shell", program: Program, words: list[Word], stdin: Flow) 
         shell.call.made[f"{folder}/.terraform/environment"] = Made(taints=frozenset({"changed"}))
     seen = _workspace(shell, line, folder)
     said = tables().words["names"]["production_places"]
+    secret = line.verb == ("output",) and any(_SECRET.search(word.text) for word in line.operands)
     traits = {"production" if any(fnmatchcase(t.name, p) for p in said) else "place_known" for t in seen}
-    return commands.finish(shell, line, stdin, frozenset(traits), seen=seen)
+    return commands.finish(shell, line, stdin, frozenset(traits | ({"reads_secret"} if secret else set())), seen=seen)
 
 
 def _workspace(shell: "Shell", line: Line, folder: str) -> tuple[Target, ...]:

@@ -271,6 +271,8 @@ def debugger(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -
     at = next((i for i, w in enumerate(words) if w.text in ("--args", "-args", "--")), len(words))
     line, _ = read(program, words[:at])
     traits = line.traits - {"unknown_word"}
+    first = line.value("-p", "--pid", "--attach-pid")
+    traits |= {"system"} if first is not None and first.text == "1" else set()
     shell.call.add("command", program.name, line.verb, line.flags, len(line.operands), traits=traits)
     if "help" in traits:
         return UNKNOWN

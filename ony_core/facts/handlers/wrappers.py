@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ony_core.facts import commands
 from ony_core.facts.argv import Line, read
-from ony_core.facts.words import EMPTY, HOLE, NUL, Flow, Word, hole
+from ony_core.facts.words import EMPTY, HOLE, NUL, UNKNOWN, Flow, Word, hole
 from ony_core.taxonomy.tables import Program
 
 if TYPE_CHECKING:
@@ -152,9 +152,12 @@ def later(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> F
 
 def text_argument(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
     """watch, script -c, su -c: the operands (or one flag) are program text."""
+    words = [w for w in words if w.text != "-"] if program.name == "sg" else words
     line, rest = read(program, words, stop_at_operand=max(program.wraps, 0))
     shell.call.add("command", program.name, line.verb, line.flags, len(line.operands), traits=line.traits - {"unknown_word"})
     given = [value.text for flag, value in line.values if program.roles.get(flag) == "run"]
+    if program.name in _SESSIONS and not given and not rest and "help" not in line.traits:
+        return _session(shell, stdin)
     if program.name == "hyperfine":
         given += [w.text for w in rest]  # each operand is a command of its own
     elif not given and rest and (program.name not in ("watch", "sg") or line.flags & {"-x", "--exec"}):
@@ -165,6 +168,20 @@ def text_argument(shell: "Shell", program: Program, words: list[Word], stdin: Fl
     for text in given:
         out = shell.child().source(text.replace(HOLE, "${_}"), stdin) if text else out
     return out
+
+
+_SESSIONS = frozenset({"script", "sg"})  # without a command they start a shell
+
+
+def _session(shell: "Shell", stdin: Flow) -> Flow:
+    """A shell that reads what it is given, or waits for somebody to type."""
+    if stdin is EMPTY:
+        shell.call.add("grant", traits=("open_ended",))
+    elif stdin.text is None:
+        shell.call.add("opaque", traits=stdin.taints & {"network", "decoded"} or {"code_unknown"})
+    else:
+        shell.child().source(stdin.text.replace(HOLE, "${_}"))
+    return UNKNOWN
 
 
 def substitute_user(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:

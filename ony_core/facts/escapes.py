@@ -18,8 +18,6 @@ from ony_core.taxonomy.tables import Program, tables
 if TYPE_CHECKING:
     from ony_core.facts.shell import Shell
 
-ROLES = ("run", "hook", "words", "commas", "code", "load", "hold", "make")
-
 
 @lru_cache(maxsize=4096)
 def listed(name: str, program: str) -> dict[str, str]:

@@ -34,6 +34,7 @@ verbs = ["push"]                  # whole verbs; `*` is any word no table knows:
 flags = ["--force", "--mirror"]   # any of; also all_flags, not_flags
 traits = ["recursive"]            # all of; also any_traits, not_traits; words in 00_words.toml
 args = [1, 9]                     # how many operands
+takes = ["push"]                  # of an open program: the word behind it is an operand, though a longer verb is held
 holds = ["git push --force"]      # examples that must ring: they are tests
 passes = ["grep 'push --force' x"]  # near misses that must not
 ```

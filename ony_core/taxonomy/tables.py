@@ -16,9 +16,10 @@ from importlib import resources
 from re import Pattern, compile
 from typing import Any
 
-from ony_core.errors import OnyError
 from ony_core.model import KINDS, RISKS, UNLISTED
+from ony_core.taxonomy import checks
 
+_insist = checks.insist
 MCP_ANY = "an-MCP-server"  # no table knows it
 PAGE = "code-in-a-page"
 PSEUDO = frozenset({UNLISTED, "project_code", PAGE, MCP_ANY})  # words of facts that no command line can name
@@ -90,6 +91,7 @@ class Rule:
     any_traits: frozenset[str] = frozenset()
     not_traits: frozenset[str] = frozenset()
     args: tuple[int, int] = (0, 1 << 30)
+    takes: tuple[str, ...] = ()  # verbs that pass with any word behind them, though a longer verb of an open program is held
     holds: tuple[str, ...] = ()
     passes: tuple[str, ...] = ()
     joined: frozenset[str] = frozenset()  # the verbs as facts have them: "*" alone is any word that no table knows
@@ -178,6 +180,8 @@ def build(documents: Iterable[tuple[str, dict[str, Any]]]) -> Tables:
     for rule in rules:
         for name in rule.program:
             programs.setdefault(name, Program(name))
+    checks.escapes(words, programs)
+    checks.swallowed(rules, programs)
     return _index(programs, rules, words)
 
 
@@ -217,6 +221,8 @@ def _program(family: str, name: str, spec: dict[str, Any]) -> Program:
     _insist(spec.get("operands", "read") in ROLES, family, f"program {name}: unknown operand role")
     unknown = {role for role in spec.get("roles", {}).values() if role not in ROLES and not role.startswith(PATTERN_ROLES)}
     _insist(not unknown, family, f"program {name}: unknown flag role")
+    patterns = [role.partition(":")[2] for role in spec.get("roles", {}).values() if role.startswith(PATTERN_ROLES)]
+    _insist(all(map(checks.pattern, patterns)), family, f"program {name}: a pattern that no value can be compared with")
     made = dict(spec)
     for key in ("values", "recursive", "help", "flags", "batch"):
         if key in made:
@@ -239,9 +245,10 @@ def _rule(family: str, spec: dict[str, Any]) -> Rule:
     made["program"] = (program,) if isinstance(program, str) else tuple(program)
     for key in ("flags", "all_flags", "not_flags", "traits", "any_traits", "not_traits"):
         made[key] = frozenset(made.get(key, ()))
-    for key in ("verbs", "holds", "passes"):
+    for key in ("verbs", "holds", "passes", "takes"):
         made[key] = tuple(made.get(key, ()))
     made["args"] = tuple(made.get("args", (0, 1 << 30)))
+    _insist(set(made["takes"]) <= set(made["verbs"]), family, f"rule {where!r} takes words behind a verb that is none of its own")
     joined = (" ".join(UNLISTED if word == "*" else word for word in verb.split()) for verb in made["verbs"])
     return Rule(family=family, joined=frozenset(joined), **made)
 
@@ -324,8 +331,3 @@ def _actions(trie: dict[str, Any]) -> Actions:
     wild = sorted(w for w in actions if "*" in w)
     plain = frozenset(actions - set(wild) - {UNLISTED})
     return Actions(frozenset(groups - {UNLISTED}), plain, tuple((w, compile(translate(w))) for w in wild))
-
-
-def _insist(fine: bool, family: str, what: str) -> None:
-    if not fine:
-        raise OnyError(f"taxonomy {family}: {what}", "mend the table; see the format page")

@@ -184,6 +184,50 @@ def test_program_text_inside_grows_no_faster(form: str, pattern: str, soak: bool
     no_worse(lambda count: lambda: bash(form.format(text * count)), (30_000 if soak else 3_000) // len(pattern))
 
 
+LONG_VALUES = [
+    ("fzf --bind '{}'", "execute("),
+    ("make --eval '{}'", "$(shell "),
+    ("make --eval '{}'", "a;\t"),
+    ("make --eval '{}'", "a=b\n"),
+    ("mlr '{}'", "system ("),
+    ("tig -c '{}'", "!"),
+    ("latex '{}'", "\\"),
+    ("sqlite3 -cmd '{}' x", ".shell -a "),
+    ("pwsh -c '{}'", "$("),
+    ("pwsh -c '\"{}'", "$(a"),
+    ("pwsh -c '{}'", "`"),
+    ("pwsh -c '{}'", "@("),
+    ("MAKEFLAGS='{}' make", "--eval "),
+    ("PATH='{}' ls", "/tmp:"),
+    ("git apply <<'E'\n{}\nE", "diff --git a/x b/"),
+    ("psql <<'E'\n{}\nE", "$a$"),
+]
+
+
+@pytest.mark.parametrize(("form", "pattern"), LONG_VALUES)
+def test_twice_the_repetitions_in_a_value_that_is_searched_take_about_twice_the_time(form: str, pattern: str, soak: bool) -> None:
+    size = (MEGABYTE // 4 if soak else 40_000) // len(pattern)
+    no_worse(lambda count: lambda: bash(form.replace("{}", pattern * count)), size)
+
+
+@pytest.mark.parametrize(("form", "pattern"), LONG_VALUES[:3])
+def test_a_value_too_long_to_be_searched_is_held(form: str, pattern: str) -> None:
+    assert gate(bash(form.replace("{}", pattern * (20_000 // len(pattern)))), "on") == "hold"
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["while :; do ", "while true; do a & ", "f(){ ", "f(){ f|f& };", "while true; do a & done;", "for ((;;)); do for ((;;)); do a& "],
+)
+def test_twice_the_repetitions_of_loops_take_about_twice_the_time(pattern: str) -> None:
+    no_worse(lambda count: lambda: bash(pattern * count), 8_000 // len(pattern))
+
+
+@pytest.mark.parametrize("depth", [20, 100, 400])
+def test_endless_loops_within_each_other_are_answered(depth: int) -> None:
+    assert bash("while true; do a & " * depth + "done; " * depth).risk == "critical"
+
+
 @pytest.mark.parametrize(
     ("tool", "field"),
     [

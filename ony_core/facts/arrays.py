@@ -18,7 +18,7 @@ _KEYED = re.compile(r"\[[^]]*\]\+?=")
 
 def assigned(shell: "Shell", name: str, node: Any, more: bool) -> None:
     """`a=(x y)`, `a+=(z)`, `a[1]=x`, `a=x`; whatever else may have happened to it, its words are unknown."""
-    from ony_core.facts.expand import text_of, words_of
+    from ony_core.facts.expand import listed, text_of
 
     target, value = node.child_by_field_name("name"), node.child_by_field_name("value")
     held = shell.arrays.pop(name, None)
@@ -27,7 +27,7 @@ def assigned(shell: "Shell", name: str, node: Any, more: bool) -> None:
     before = held if more and held is not None else ()
     if any(_KEYED.match(text_of(child)) for child in value.named_children):
         return
-    words = tuple(word for child in value.named_children for word in words_of(shell, child))
+    words = tuple(listed(shell, value, value.named_children))
     if len(before) + len(words) <= MAX_WORDS:
         shell.arrays[name] = before + words
 

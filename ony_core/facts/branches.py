@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from ony_core.facts import bombs
-from ony_core.facts.expand import text_of, words_of
+from ony_core.facts.expand import listed, text_of
 from ony_core.facts.state import State, keep, meet, put
 from ony_core.facts.words import EMPTY, UNKNOWN, Flow, hole
 
@@ -136,7 +136,7 @@ def case(shell: "Shell", node: Any, stdin: Flow) -> Flow:
 def counted(shell: "Shell", node: Any, stdin: Flow) -> Flow:
     """`for name in words`: once for each word where all of them are known."""
     name, body = text_of(node.child_by_field_name("variable")), node.child_by_field_name("body")
-    values = [w for child in node.children_by_field_name("value") for w in words_of(shell, child)]
+    values = listed(shell, node, node.children_by_field_name("value"))
     if not any(child.type == "in" for child in node.children) and shell.arguments is not None:
         values = list(shell.arguments)
     chosen = any(child.type == "select" for child in node.children)

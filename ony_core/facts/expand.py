@@ -31,8 +31,27 @@ MAX_WAYS = 8
 
 
 def text_of(node: Any) -> str:
-    text = str(node.text.decode("utf-8", "replace"))
+    return _decoded(node.text)
+
+
+def _decoded(data: bytes) -> str:
+    text = data.decode("utf-8", "replace")
     return text.replace(MARK, "") if MARK in text else text
+
+
+def listed(shell: "Shell", parent: Any, nodes: list[Any]) -> list[Word]:
+    """The words of nodes that stand side by side. A line continuation with no blank around it joins two of them."""
+    base = parent.start_byte
+    words: list[Word] = []
+    end = -1
+    for node in nodes:
+        found = words_of(shell, node)
+        if words and found and parent.text[end - base : node.start_byte - base] == b"\\\n":
+            words[-1] = _joined([words[-1], found[0]])
+            found = found[1:]
+        words.extend(found)
+        end = node.end_byte
+    return words
 
 
 def words_of(shell: "Shell", node: Any) -> list[Word]:
@@ -93,14 +112,14 @@ def _string(shell: "Shell", node: Any) -> Word:
     pieces: list[Word] = []
     at = node.named_children[0].start_byte if node.type == "heredoc_body" else base + source.index(b'"') + 1
     for child in node.named_children:
-        pieces.append(Word(source[at - base : child.start_byte - base].decode("utf-8", "replace"), quoted=True))
+        pieces.append(Word(_decoded(source[at - base : child.start_byte - base]), quoted=True))
         inner = _value(shell, child) if child.type in ("simple_expansion", "expansion") else None
         if inner is None:
             inner = shell.substitute(child) if child.type == "command_substitution" else _one(shell, child)
         pieces.append(inner)
         at = child.end_byte
     end = len(source) - (0 if node.type == "heredoc_body" else 1)
-    pieces.append(Word(source[at - base : end].decode("utf-8", "replace"), quoted=True))
+    pieces.append(Word(_decoded(source[at - base : end]), quoted=True))
     return replace(_joined(pieces), glob=False, quoted=True)
 
 

@@ -1,6 +1,7 @@
 """Here documents: the text that a command reads from the lines below it.
 
-The grammar loses a body that begins with a backslash: it takes the line end and that word for one of the command's own words.
+The grammar loses a body, or a command, on a line that begins with a backslash: it takes the line end and that word for one of the words
+of the command above.
 """
 
 import re
@@ -17,7 +18,7 @@ _BACKTICKS = re.compile(r"(?<!\\)`([^`]*)`")
 
 def marked(text: str) -> str:
     """The program text with what the grammar needs to see such a body for what it is; `text_of` takes it away again."""
-    return text.replace("\n\\", f"\n{MARK}\\") if "<<" in text else text
+    return text.replace("\n\\", f"\n{MARK}\\")
 
 
 def given(shell: "Shell", node: Any, waiting: list[Any], tails: list[Any]) -> Flow:

@@ -77,6 +77,7 @@ _OPERATORS = re.compile(rb"(?:[<>|&][ \t\n]*){200}")  # no shell program; the pa
 _TIMED = re.compile(r"(?m)(^|[;&|(]\s*)time(?:\s+-p)?\s+(?=[({])")  # the grammar knows no `time` before a group
 _DOCUMENTS = re.compile(rb"<<-?\w+\n")  # here documents cost it the square of their number
 MAX_DOCUMENTS = 1000
+_IN_BACKTICKS = re.compile(r"\\([$`\\])")
 _TOLD = {"HOME": "~", "TMPDIR": "/tmp", "IFS": " \t\n", "?": "0", "SHELL": "bash", "UID": "1000", "EUID": "1000"}  # noqa: S108  a name in the call that is judged
 
 
@@ -347,8 +348,10 @@ class Shell:
         return words_of(self, inner)
 
     def _continued(self, node: Any, end: int, start: int) -> bool:
-        """A line continuation with no blank around it joins two words, though the grammar parts them."""
-        return start == end + 2 and node.text[end - node.start_byte : start - node.start_byte] == b"\\\n"
+        """A word right behind a quote, or behind a line continuation alone, is one with it, though the grammar parts them."""
+        if start == end:
+            return bool(node.text[end - node.start_byte - 1 : end - node.start_byte] in (b"'", b'"'))
+        return bool(start == end + 2 and node.text[end - node.start_byte : start - node.start_byte] == b"\\\n")
 
     def _redirected(self, node: Any, stdin: Flow) -> Flow:
         return self.redirected(node.child_by_field_name("body"), [c for c in node.named_children if c.type.endswith("_redirect")], stdin)
@@ -418,6 +421,10 @@ class Shell:
     def substitute(self, node: Any) -> Word:
         """`$( … )` and backticks: what is inside runs; its output becomes the word."""
         shell = self.child()
+        text = text_of(node)
+        if text[:1] == "`" and "\\" in text:  # within backticks a backslash is taken away once more
+            written = shell.source(_IN_BACKTICKS.sub(r"\1", text.strip("`")))
+            return Word(HOLE if written.text is None else written.text.rstrip("\n"), taints=written.taints)
         out = EMPTY
         for child in node.named_children:
             if child.type == "file_redirect":

@@ -28,6 +28,8 @@ def cd(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow
 
 def evaluate(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
     """`eval`: the words become program text."""
+    if any(w.flow is not None for w in words):  # `eval . <(…)`: the text would only name the pipe
+        return commands.run(shell, words, stdin)
     text = " ".join(w.text for w in words)
     taints = frozenset(t for w in words for t in w.taints)
     return run_text(shell, text, taints, stdin)

@@ -17,6 +17,7 @@ MAX_PATH = 4096  # PATH_MAX: no system call takes more
 NOWHERE = "/project"  # the folder of a call that names none
 
 
+@lru_cache(maxsize=8192)
 def absolute(cwd: str, text: str) -> str:
     """The path without `.`, `..` and doubled slashes; the home folder is written `~`. What is longer than a path may be is cut."""
     if len(text) > MAX_PATH:

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from ony_core import canon, handoff
 from ony_core.handoff import Head
+from ony_core.server import passwords
+from ony_core.server.freeze import Freezer
 from ony_core.server.routes import PUBLIC, TABLE, Router
 from tests.server.test_admin_and_enrolment import Office, request
 from tests.server.world import PUSH
@@ -26,6 +28,7 @@ BODIES = {
     "/v1/handoffs/{id}/claim": {"nonce": "0" * 64, "payload_digest": "sha256:" + "0" * 64},
     "/v1/handoffs/{id}/cancel": {},
     "/v1/handoffs/{id}/decide": {"decision": "approve", "code": "123456"},
+    "/v1/freeze": {"email": "owner@example.com", "password": "not the one"},
     "/v1/modes": {"session": "", "mode": "on", "minutes": None, "code": None},
     "/v1/events": {"events": [{"type": "passes", "session": "sess_" + "1" * 32, "family": "git", "hour": 5, "passes": 3},
                               {"type": "refused", "request_id": "req_" + "1" * 32, "reason": "expired"}]},
@@ -38,7 +41,8 @@ class Counter(Office):
 
     def __init__(self, folder) -> None:
         super().__init__(folder)
-        parts = {"probes": None, "connectors": self.connectors, "telephone": None, "admin": None}
+        freezer = Freezer(self.hall.store, self.hall.keyring, self.hall.desk, self.hall.clock)
+        parts = {"probes": None, "connectors": self.connectors, "freezer": freezer, "telephone": None, "admin": None, "policies": None}
         self.router = Router(self.hall.store, parts, PUBLIC)
         self.router._connector = lambda request: self.hall.owner.connector
 
@@ -49,7 +53,8 @@ class Counter(Office):
 
 
 @pytest.fixture
-def counter(tmp_path):
+def counter(tmp_path, monkeypatch):
+    monkeypatch.setattr(passwords, "holds", lambda stored, password: False)  # its work is measured in test_freeze
     made = Counter(tmp_path)
     yield made
     made.hall.close()

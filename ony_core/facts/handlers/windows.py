@@ -16,9 +16,9 @@ _CUT = re.compile(r"&&|\|\||[&|\n]")
 MAX_PARTS = 50
 _NAMES_A_LINUX = frozenset(
     {
-        "-l", "--list", "--status", "--version", "--help", "--install", "--update", "--set-default", "-s", "--unregister", "-t", "--terminate",
-        "--import", "--import-in-place", "--mount", "--unmount", "--export", "--set-version", "--set-default-version", "--manage",
-        "--uninstall", "--shutdown",
+        "-l", "--list", "--status", "--version", "--help", "--install", "--update", "--set-default", "-s", "--unregister", "-t",
+        "--terminate", "--import", "--import-in-place", "--mount", "--unmount", "--export", "--set-version",
+        "--set-default-version", "--manage", "--uninstall", "--shutdown",
     }
 )  # fmt: skip
 

@@ -214,7 +214,7 @@ class Writer:
                 "{n}={d}; . /dev/stdin <<< {n}={q}",
             ]
         )
-        known = "${{" not in form or " " not in value
+        known = " " not in value or ("${{" not in form and "eval {n}={q}" not in form and "<<< {n}={q}" not in form)
         self.beyond |= form in (IF_SET, MAPPED)
         self.before.append(form.format(n=name, q=quoted, d=quoted if self.harmless else self.decoy()) if known else f"{name}={quoted}")
         return name

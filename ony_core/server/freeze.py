@@ -10,8 +10,7 @@ from typing import Any
 from ony_core import canon, states
 from ony_core.clock import Clock
 from ony_core.errors import Malformed, Refused
-from ony_core.server import codes
-from ony_core.server.admin import the_user
+from ony_core.server import confirmed
 from ony_core.server.desk import Desk
 from ony_core.server.keyring import Keyring
 from ony_core.server.message import Request, Response, answer, problem
@@ -19,7 +18,6 @@ from ony_core.server.passwords import Doorkeeper
 from ony_core.store import Store, Tx, rows
 from ony_core.store.org import Org
 
-CHANNEL = "admin"
 _NO = {"too_many_tries": 429, "busy": 503, "too_long": 400}
 
 
@@ -49,13 +47,10 @@ class Freezer:
         return await self._store.write(lambda tx: self._thawed(tx, wish))
 
     def _thawed(self, tx: Tx, wish: dict[str, str]) -> Response:
-        found = the_user(tx, wish["email"])
-        if found is None:
-            return problem(404, "unknown_user", "no user has this email, or there are several", "say who confirms it with --email")
+        found = confirmed.by_code(tx, self._keyring, wish["email"], wish["code"], self._clock)
+        if isinstance(found, Response):
+            return found
         org, user = found
-        result = codes.check(org, self._keyring, user.id, CHANNEL, wish["code"], self._clock)
-        if result != codes.RIGHT:
-            return problem(403, result, "the code is wrong, was used before, or too many were wrong")
         org.freeze(None)
         org.audit("thawed", user_id=user.id)
         return answer({"frozen": False})

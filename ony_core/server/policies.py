@@ -8,8 +8,7 @@ from typing import Any
 from ony_core import canon
 from ony_core.clock import Clock, new_id
 from ony_core.errors import Malformed, UsageError
-from ony_core.server import codes
-from ony_core.server.admin import the_user
+from ony_core.server import confirmed
 from ony_core.server.keyring import Keyring
 from ony_core.server.message import Request, Response, answer, problem
 from ony_core.store import Store, Tx, rows
@@ -17,7 +16,6 @@ from ony_core.store.org import Org
 from ony_core.taxonomy import overlay
 
 MOST = 200  # rules of one organisation: every bundle carries them all
-CHANNEL = "admin"
 
 
 class Policies:
@@ -47,18 +45,9 @@ class Policies:
         return await self._store.write(lambda tx: self._confirmed(tx, wish, lambda org, user: _drop(org, user, identity)))
 
     def _confirmed(self, tx: Tx, wish: dict[str, str], change: Any) -> Response:
-        found = the_user(tx, wish["email"])
-        if found is None:
-            return problem(404, "unknown_user", "no user has this email, or there are several", "say who confirms it with --email")
-        org, user = found
-        result = codes.check(org, self._keyring, user.id, CHANNEL, wish["code"], self._clock)
-        if result != codes.RIGHT:
-            return problem(403, result, _SAID[result], "use the six digits that your authenticator shows now")
-        changed: Response = change(org, user)
+        found = confirmed.by_code(tx, self._keyring, wish["email"], wish["code"], self._clock)
+        changed: Response = found if isinstance(found, Response) else change(*found)
         return changed
-
-
-_SAID = {codes.WRONG: "the code is wrong or was used before", codes.CLOSED: "too many wrong codes: this way is closed for 15 minutes"}
 
 
 def _add(org: Org, user: rows.User, one: overlay.Lesson) -> Response:

@@ -74,11 +74,28 @@ def package_script(shell: "Shell", program: Program, words: list[Word], stdin: F
         if name:
             scripts.package_script(shell, name)
             shell.call.add("command", "project_code", traits=scripts.name_traits(name))
-    elif line.verb and line.verb[0] in ("exec", "x", "dlx"):
+    elif line.verb[:1] in (("dlx",), ("x",)) or (line.verb[:1] == ("exec",) and program.name == "npm"):
+        _from_registry(shell, line.verb[0], words, stdin)
+    elif line.verb[:1] == ("exec",):
         _run_rest(shell, words, stdin)
-    elif line.verb and line.verb[-1] == "unlisted" and program.name in ("yarn", "pnpm", "bun"):
-        _bare_script(shell, program, words, stdin)
+    elif program.name == "yarn" and words[:2] and [w.text for w in words[:2]] == ["workspaces", "foreach"]:
+        _each_workspace(shell, program, words[2:], stdin)
+    elif program.name in ("yarn", "pnpm", "bun"):
+        _bare_script(shell, program, words, UNLISTED in line.verb, stdin)
     return UNKNOWN
+
+
+def _each_workspace(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> None:
+    """`yarn workspaces foreach -A npm publish`: a yarn command in each of them."""
+    at = next((i for i, w in enumerate(words) if w.text[:1] != "-"), len(words))
+    if at < len(words):
+        commands.run(shell, [Word(program.name), *words[at:]], stdin)
+
+
+def _from_registry(shell: "Shell", verb: str, words: list[Word], stdin: Flow) -> None:
+    """`pnpm dlx x`, `npm exec x`, `pipx run x`: npx under another name."""
+    at = next((i for i, w in enumerate(words) if w.text == verb), len(words))
+    package_runner(shell, tables().programs["npx"], [w for w in words[at + 1 :] if w.text != "--"], stdin)
 
 
 def _run_rest(shell: "Shell", words: list[Word], stdin: Flow) -> None:
@@ -89,13 +106,15 @@ def _run_rest(shell: "Shell", words: list[Word], stdin: Flow) -> None:
         commands.run(shell, rest, stdin)
 
 
-def _bare_script(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> None:
+def _bare_script(shell: "Shell", program: Program, words: list[Word], unlisted: bool, stdin: Flow) -> None:
+    """`yarn x`: a script of the project where it has one of that name, else a program it has installed; `yarn deploy` is no word of yarn's."""
     name = next((w.text for w in words if w.text[:1] != "-"), "")
-    if name in tables().words["names"]["package_programs"]:
+    scripts.package_script(shell, name)
+    if unlisted and name in tables().words["names"]["package_programs"]:
         at = next(i for i, w in enumerate(words) if w.text == name)
         commands.run(shell, words[at:], stdin)
-    scripts.package_script(shell, name)
-    shell.call.add("command", "project_code", traits=scripts.name_traits(name))
+    if unlisted or (name == "deploy" and program.name != "pnpm"):
+        shell.call.add("command", "project_code", traits=scripts.name_traits(name))
 
 
 def installs_from(line: Line) -> frozenset[str]:
@@ -137,6 +156,9 @@ def tool_runner(shell: "Shell", program: Program, words: list[Word], stdin: Flow
     line, _ = read(program, words)
     commands.finish(shell, line, stdin, installs_from(line))
     runs = set(tables().words["names"]["command_verbs"])
+    if line.verb == ("tool", "run") or (program.name == "pipx" and line.verb[:1] == ("run",)):
+        _from_registry(shell, "run", words, stdin)
+        return UNKNOWN
     if not line.verb or line.verb[0] not in runs or "help" in line.traits:
         return UNKNOWN
     at = next(i for i, w in enumerate(words) if w.text == line.verb[0])
@@ -147,6 +169,56 @@ def tool_runner(shell: "Shell", program: Program, words: list[Word], stdin: Flow
     if rest and rest[0].text.endswith(".py"):
         rest = [Word("python"), *rest]
     return commands.run(shell, rest, stdin) if rest else UNKNOWN
+
+
+def go(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    """`go run module@version` fetches and runs in one step, as npx does; whose module it is stands in its path alone."""
+    line, _ = read(program, words)
+    module = next((w.text for w in words[1:] if "@" in w.text), "") if line.verb[:1] == ("run",) else ""
+    ours = module.startswith((".", "/", *tables().words["names"]["go_modules"]))
+    return commands.finish(shell, line, stdin, frozenset({"unlisted_package"} if module and not ours else ()))
+
+
+def mix(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    """`mix do a, b + c`: several tasks in one line; `mix eval` and `mix run -e`: code."""
+    from ony_core.facts.handlers.interpreters import inline
+
+    if words and words[0].text == "do":
+        for task in _tasks(words[1:]):
+            commands.run(shell, [Word(program.name), *task], stdin)
+        return UNKNOWN
+    line, _ = read(program, words)
+    flow = commands.finish(shell, line, stdin)
+    for code in (*line.all("-e", "--eval"), *(words[1:2] if words and words[0].text == "eval" else [])):
+        inline(shell, "elixir", code.text if code.known else None, code.taints)
+    return flow
+
+
+def _tasks(words: list[Word]) -> list[list[Word]]:
+    found: list[list[Word]] = [[]]
+    for word in words:
+        if word.text not in (",", "+"):
+            found[-1].append(word.part(word.text.rstrip(",")))
+        if word.text == "+" or word.text.endswith(","):
+            found.append([])
+    return [task for task in found if task]
+
+
+def told(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    """A builder or framework, which runs tasks by name: what a task says that it deploys, publishes or destroys is believed."""
+    line, _ = read(program, words)
+    flow = commands.finish(shell, line, stdin)
+    tasks = [w.text for w in (*line.operands, *line.all("-t", "-e", "--target", "--targets"))]
+    if "help" in line.traits or not tasks or tasks[0] in tables().words["names"]["builds_only"]:
+        return flow
+    traits = {trait for task in tasks if not _A_FILE.search(task) for trait in scripts.name_traits(_CONFIGURATION.sub(" ", task))}
+    if traits:
+        shell.call.add("command", "project_code", traits=traits)
+    return flow
+
+
+_A_FILE = re.compile(r"^[~.]|\.\w{1,5}$")
+_CONFIGURATION = re.compile(r"\b(?:release|prod|production|reset)\b")  # how something is built, and what is emptied to build it anew
 
 
 def project_command(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
@@ -213,4 +285,7 @@ HANDLERS = {
     "package_script": package_script,
     "package_runner": package_runner,
     "tool_runner": tool_runner,
+    "go": go,
+    "mix": mix,
+    "told": told,
 }

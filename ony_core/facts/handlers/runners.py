@@ -107,7 +107,7 @@ def _run_rest(shell: "Shell", words: list[Word], stdin: Flow) -> None:
 
 
 def _bare_script(shell: "Shell", program: Program, words: list[Word], unlisted: bool, stdin: Flow) -> None:
-    """`yarn x`: a script of the project where it has one of that name, else a program it has installed; `yarn deploy` is no word of yarn's."""
+    """`yarn x`: a script of the project where it has one of that name, else a program it has installed. `deploy` is no word of yarn."""
     name = next((w.text for w in words if w.text[:1] != "-"), "")
     scripts.package_script(shell, name)
     if unlisted and name in tables().words["names"]["package_programs"]:

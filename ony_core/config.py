@@ -69,6 +69,11 @@ def _networks(value: tuple[str, ...]) -> str:
     return ""
 
 
+def _token(value: str) -> str:
+    good = not value or re.fullmatch(r"[\x21-\x7e]{20,200}", value, re.ASCII)
+    return "" if good else "must be 20 to 200 visible characters without spaces"
+
+
 def setting(default: Any, doc: str, check: Check = lambda value: "", *, secret: bool = False, key: str = "", flag: str = "") -> Any:
     """A row of the table. key: its name in TOML and the environment where it is not the attribute's. flag: on the command line too."""
     return field(default=default, repr=not secret, metadata={"doc": doc, "check": check, "secret": secret, "key": key, "flag": flag})
@@ -82,6 +87,7 @@ class Server:
     tls_cert: str = setting("", "the server's own certificate, PEM with its chain; renewed files are taken up by themselves")
     tls_key: str = setting("", "the key of tls_cert")
     tls_local: str = setting("", "serve TLS under this name by an authority of this server's own", _host_name, flag="tls-local")
+    metrics_token: str = setting("", "what /metrics asks for, 20 characters or more; empty: there is none", _token, secret=True)
     trusted_proxies: tuple[str, ...] = setting((), "proxies whose X-Forwarded-For is believed; not counted per address", _networks)
 
 

@@ -4,15 +4,13 @@ lines on stderr, which name events and types, never what a request held.
 
 import argparse
 import asyncio
-import json
-import logging
 import os
 import resource
-import sys
 
 from ony_core import config
-from ony_core.clock import SystemClock, rfc3339
+from ony_core.clock import SystemClock
 from ony_core.errors import EXIT_OK
+from ony_core.server import logs
 from ony_core.server.app import App
 
 HELP = "run the server: handoffs, phone calls, signed verdicts, the audit log"
@@ -30,7 +28,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     settings = config.from_arguments(args)
     os.umask(0o077)
-    _log_to_stderr()
+    logs.to_stderr()
     _allow_files()
     asyncio.run(App(settings, SystemClock()).run(lambda app: _say_ready(app, settings)))
     return EXIT_OK
@@ -42,26 +40,9 @@ def _say_ready(app: App, settings: config.Config) -> None:
     print(f"ony: serving on {scheme}://{host}:{app.port}, data in {app.data}", flush=True)
 
 
-def _log_to_stderr() -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines())
-    logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-
-
 def _allow_files() -> None:
     """One descriptor per waiting connector; the usual soft limit of 1,024 is below what the listener allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-class JsonLines(logging.Formatter):
-    """One JSON object a line; of an exception only its type, because its text may quote what must not be written down."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        line = {"at": rfc3339(int(record.created)), "level": record.levelname.lower(), "from": record.name, "what": record.getMessage()}
-        if record.exc_info and record.exc_info[0]:
-            line["error"] = record.exc_info[0].__name__
-        return json.dumps(line)

@@ -27,13 +27,22 @@ from ony_core.server.desk import Desk
 from ony_core.server.freeze import Freezer
 from ony_core.server.http import Limits, Listener
 from ony_core.server.keyring import Keyring
+from ony_core.server.meter import Family, Meter, Metrics, about_process
+from ony_core.server.openapi import OpenApi
 from ony_core.server.policies import Policies
 from ony_core.server.routes import LOCAL, PUBLIC, Probes, Router
 from ony_core.server.telephone import Telephone
+from ony_core.states import WAITING as WAITING_STATES
 from ony_core.store import Store, Tx
 
 SOCKET = "admin.sock"
 HSTS = ("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
+
+COMMITS = Family("ony_store_commits_total", "counter", "Transactions that are durable.")
+WRITES = Family("ony_store_writes_total", "counter", "Pieces of work in them: the more a commit, the busier.")
+LATCHED = Family("ony_store_latched", "gauge", "1: every write is refused until a restart, so nothing can be approved.")
+WAITING = Family("ony_handoffs_waiting", "gauge", "Held calls that nobody has decided yet.")
+CONNECTIONS = Family("ony_http_connections", "gauge", "Open connections of the network's listener.")
 
 log = logging.getLogger("ony.server")
 
@@ -45,6 +54,7 @@ class App:
         self._config, self._clock, self._limits = config, clock, limits
         self.data = data_folder(config.server.data)
         self.port = 0
+        self._meter = Meter()
         self._ending = AsyncExitStack()
 
     async def run(self, ready: Callable[["App"], None]) -> None:
@@ -80,6 +90,8 @@ class App:
         store.attach(audit_log(self.data, store, keyring, self._clock))
         store.read(_require_logs)
         desk = Desk(store, keyring, self._config, self._clock)
+        desk.meter = self._meter
+        self._watch(store)
         telephone = self._telephone(store, desk, keyring)
         desk.resume()
         self._ending.push_async_callback(_cancelled, asyncio.create_task(desk.sweep()))
@@ -90,7 +102,16 @@ class App:
             "admin": Admin(store, keyring, self._config, self._clock),
             "freezer": Freezer(store, keyring, desk, self._clock),
             "policies": Policies(store, keyring, self._clock),
+            "metrics": Metrics(self._meter, self._config.server.metrics_token) if self._config.server.metrics_token else None,
+            "openapi": OpenApi(),
         })  # fmt: skip
+
+    def _watch(self, store: Store) -> None:
+        about_process(self._meter, self._clock.wall())
+        self._meter.gauge(COMMITS, lambda: store.commits)
+        self._meter.gauge(WRITES, lambda: store.writes)
+        self._meter.gauge(LATCHED, lambda: bool(store.latched))
+        self._meter.gauge(WAITING, lambda: store.read(lambda tx: sum(row.state in WAITING_STATES for row, _ in tx.unsettled())))
 
     def _telephone(self, store: Store, desk: Desk, keyring: Keyring) -> Telephone | None:
         if not self._config.voice.provider:
@@ -103,15 +124,16 @@ class App:
 
     async def _listen(self, store: Store, parts: dict[str, Any]) -> None:
         server, certificates = self._config.server, self._certificates()
-        local = Listener(Router(store, parts, LOCAL).answer, None, limits=self._limits)
+        local = Listener(Router(store, parts, LOCAL, self._meter).answer, None, limits=self._limits, meter=self._meter)
         self._ending.push_async_callback(local.stop)
         await local.start_unix(self.data / SOCKET)
-        router = Router(store, parts, PUBLIC)
+        router = Router(store, parts, PUBLIC, self._meter)
         public = Listener(
             router.answer, hosts(self._config), trusted=router.trusted, limits=self._limits, proxies=server.trusted_proxies,
             headers=(HSTS,) if certificates or server.public_url.startswith("https://") else (),
-            tls=certificates.context if certificates else None,
+            tls=certificates.context if certificates else None, meter=self._meter,
         )  # fmt: skip
+        self._meter.gauge(CONNECTIONS, lambda: len(public.connections))
         self._ending.push_async_callback(public.stop)
         self.port = await public.start_tcp(*host_and_port(server.listen))
         if certificates:

@@ -17,9 +17,10 @@ from typing import Any, Protocol
 from ony_core import canon, handoff, states, taxonomy, verdict
 from ony_core.clock import Clock, rfc3339
 from ony_core.errors import OnyError, Refused
-from ony_core.model import Assessment, at_least, level
+from ony_core.model import RISKS, Assessment, at_least, level
 from ony_core.server import codes, fatigue, modes
 from ony_core.server.keyring import Keyring
+from ony_core.server.meter import Family, Meter
 from ony_core.store import Store, Tx, rows
 from ony_core.store.org import Org
 from ony_core.taxonomy import overlay
@@ -28,6 +29,9 @@ SWEEP_S = 0.25
 PAUSE_S = 3600
 EASE_S = 15 * 60
 MAX_WAITING = 16  # of one connector at the same time; a flood rings nobody
+
+HELD = Family("ony_handoffs_total", "counter", "Calls that were held, by the risk the server derived.", {"risk": frozenset(RISKS)})
+SETTLED = Family("ony_handoffs_settled_total", "counter", "Held calls, by the state they came to.", {"state": frozenset(states.STATES)})
 
 log = logging.getLogger("ony.desk")
 
@@ -57,6 +61,7 @@ class Desk:
     def __init__(self, store: Store, keyring: Keyring, config: Any, clock: Clock) -> None:
         self._store, self._keyring, self._policy, self._clock = store, keyring, config.policy, clock
         self.channels: list[Channel] = []
+        self.meter = Meter()  # the server's own, where there is a server
         self._waiting: dict[str, set[asyncio.Future[None]]] = defaultdict(set)
         self._ends: dict[str, End] = {}  # request_id -> when it expires or lapses
         self._leading: set[str] = set()  # whose ring identical requests may share
@@ -71,6 +76,8 @@ class Desk:
         fresh, row, shares = await self._store.write(lambda tx: self._admit(tx, connector, request))
         if row is None:
             raise Refused("id_reused", "this request id stands for another request")
+        if fresh:
+            self.meter.count(HELD, row.risk)
         if fresh and row.state in states.WAITING:
             self._ends[row.id] = End(boot + self._policy.decision_deadline, row.org_id, "expire")
             if not shares:
@@ -338,7 +345,7 @@ class Desk:
             try:
                 await self.sweep_once()
             except OnyError as error:  # the store says no: nothing can be approved meanwhile either
-                log.error("the sweep failed: %s", error.what)
+                log.error("the sweep failed: %s", error)
 
     async def sweep_once(self) -> None:
         boot = self._clock.boot()
@@ -373,6 +380,7 @@ class Desk:
         """After the COMMIT: wake who waits, and stop what still rings."""
         if not settled:
             return
+        self.meter.count(SETTLED, row.state)
         for future in self._waiting.get(row.id, set()):
             if not future.done():
                 future.set_result(None)

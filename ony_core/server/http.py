@@ -27,6 +27,7 @@ from ony_core.errors import OnyError
 from ony_core.server import framing
 from ony_core.server.framing import Violation
 from ony_core.server.message import Request, Response, problem
+from ony_core.server.meter import Family, Meter
 
 READ = 64 * 1024
 LINGER_BYTES = 8 * 1024 * 1024
@@ -39,6 +40,14 @@ _DEFAULTS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+
+VIOLATIONS = Family(
+    "ony_http_refused_total", "counter", "Connections ended because their bytes were not a request this server takes.",
+    {"reason": frozenset({
+        "body_too_large", "content_length", "expectation", "foreign_host", "grammar", "head_too_large", "header_line", "host", "line_end",
+        "method", "request_line", "slow_body", "slow_head", "target", "too_many_headers", "transfer_encoding", "version"})},
+)  # fmt: skip
+TURNED_AWAY = Family("ony_http_turned_away_total", "counter", "Connections ended at once because there were too many.")
 
 log = logging.getLogger("ony.http")
 
@@ -67,7 +76,7 @@ class Listener:
     """handler: answers a request. hosts: the names this server answers to, lower case; None: any.
 
     trusted: whether a request is authenticated, asked before the handler runs. proxies: whose X-Forwarded-For is believed; they are not
-    counted per address. headers: further headers of every answer. tls: the context of the TCP listener, None: plain.
+    counted per address. headers: further headers of every answer. tls: the context of the TCP listener, None: plain. meter: what counts.
     """
 
     def __init__(
@@ -80,9 +89,10 @@ class Listener:
         proxies: Sequence[str] = (),
         headers: Sequence[tuple[str, str]] = (),
         tls: ssl.SSLContext | None = None,
+        meter: Meter | None = None,
     ) -> None:
         self.handler, self.hosts, self.trusted, self.limits = handler, hosts, trusted, limits or Limits()
-        self.proxies, self.headers, self.tls = proxies, headers, tls
+        self.proxies, self.headers, self.tls, self.meter = proxies, headers, tls, meter or Meter()
         self.connections: set[Connection] = set()
         self.stopping: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._servers: list[asyncio.Server] = []
@@ -144,6 +154,7 @@ class Listener:
             return
         connection = Connection(self, reader, writer, uid)
         if not self._has_room(connection):
+            self.meter.count(TURNED_AWAY)
             connection.turn_away()
             return
         self.connections.add(connection)
@@ -219,6 +230,7 @@ class Connection:
                 wanted = await self._one(fresh=False)
         except Violation as violation:
             log.warning("refused from %s: %s", self.address or "the local socket", violation.reason)
+            self._listener.meter.count(VIOLATIONS, violation.reason)
             await self._send(_refusal(violation), close=True)
             await self._linger()
 

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from ony_core.errors import Malformed, OnyError, Refused
 from ony_core.server.message import Request, Response, answer, problem
+from ony_core.server.meter import Family, Meter
 from ony_core.store import Store, StoreUnavailable, rows
 
 Who = Literal["anyone", "connector", "provider", "owner-local"]
@@ -37,6 +38,8 @@ class Route:
 TABLE = (
     Route("GET", "/healthz", "probes.health", "anyone"),
     Route("GET", "/readyz", "probes.ready", "anyone"),
+    Route("GET", "/metrics", "metrics.show", "anyone"),
+    Route("GET", "/v1/openapi.json", "openapi.show", "anyone"),
     Route("POST", "/v1/enroll", "connectors.enroll", "anyone"),
     Route("GET", "/v1/bundle", "connectors.bundle", "connector"),
     Route("POST", "/v1/handoffs", "connectors.open", "connector"),
@@ -67,19 +70,30 @@ LOCAL: tuple[Who, ...] = ("owner-local",)
 _WORDS = {"id": r"([a-z]{3,4}_[0-9a-f]{32})", "nonce": r"[0-9a-f]{64}", "step": r"[a-z]{1,10}"}
 _BEARER = re.compile(r"Bearer ([A-Za-z0-9_.-]{20,200})\Z", re.ASCII)
 
+REQUESTS = Family(
+    "ony_http_requests_total", "counter", "Requests answered, by route and class of status.",
+    {"route": frozenset(route.path for route in TABLE), "status": frozenset({"2xx", "3xx", "4xx", "5xx"})},
+)  # fmt: skip
+
 log = logging.getLogger("ony.http")
 
 
 class Router:
     """The part of TABLE that one listener serves. parts: name -> object with the methods; a part that is None has no routes."""
 
-    def __init__(self, store: Store, parts: Mapping[str, Any], whose: tuple[Who, ...]) -> None:
-        self._store, self._local = store, "owner-local" in whose
+    def __init__(self, store: Store, parts: Mapping[str, Any], whose: tuple[Who, ...], meter: Meter | None = None) -> None:
+        self._store, self._local, self._meter = store, "owner-local" in whose, meter or Meter()
         served = [route for route in TABLE if route.who in whose and parts[route.part] is not None]
         self._routes = [(route, _pattern(route.path), _method(route, parts)) for route in served]
 
     async def answer(self, request: Request) -> Response:
         """The handler's answer, or a problem in its stead. Only what nobody foresaw is raised."""
+        response = await self._answered(request)
+        path = next((route.path for route, pattern, _ in self._routes if pattern.fullmatch(request.path)), "")
+        self._meter.count(REQUESTS, path, f"{response.status // 100}xx")
+        return response
+
+    async def _answered(self, request: Request) -> Response:
         try:
             return await self._routed(request)
         except StoreUnavailable as error:
@@ -100,7 +114,7 @@ class Router:
         return connector is not None and connector.state == "active"
 
     def _trouble(self, status: int, code: str, error: OnyError) -> Response:
-        log.error("a request failed: %s", error.what)
+        log.error("a request failed: %s", error)
         if self._local:
             return problem(status, code, error.what, error.hint)
         return problem(status, code, "the server cannot do this now", "its log says why")

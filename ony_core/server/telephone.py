@@ -235,7 +235,7 @@ class Telephone:
         try:
             await self._laml.end(sid)
         except (CallRefused, Unanswered) as trouble:
-            log.warning("a call could not be ended: %s", trouble.what)
+            log.warning("a call could not be ended: %s", trouble)
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -52,7 +52,7 @@ class Certificates:
             _load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), *self._files)  # a trial: loading a bad pair would leave half of it
             _load(self.context, *self._files)
         except OnyError as error:
-            log.error("the certificate before is kept: %s", error.what)
+            log.error("the certificate before is kept: %s", error)
             return False
         log.info("a new certificate is served")
         return True

@@ -120,6 +120,7 @@ class Store:
         self._log: Any = None
         self._latched = ""
         self._closed = False
+        self.commits = self.writes = 0  # since the start; counted in the writer's thread
         self._lock = _only_one(path)
         try:
             self._writer = _prepared(_connect(path))
@@ -216,6 +217,7 @@ class Store:
         tx = Tx(self._writer, self._log, self._clock)
         answers = [(future, *self._attempt(work, tx)) for work, future in batch]
         self._end(tx)
+        self.commits, self.writes = self.commits + 1, self.writes + len(batch)
         return answers
 
     def _begin(self) -> None:

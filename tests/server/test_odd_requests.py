@@ -42,7 +42,7 @@ class Counter(Office):
     def __init__(self, folder) -> None:
         super().__init__(folder)
         freezer = Freezer(self.hall.store, self.hall.keyring, self.hall.desk, self.hall.clock)
-        parts = {"probes": None, "connectors": self.connectors, "freezer": freezer, "telephone": None, "admin": None, "policies": None}
+        parts = dict.fromkeys(route.part for route in TABLE) | {"connectors": self.connectors, "freezer": freezer}
         self.router = Router(self.hall.store, parts, PUBLIC)
         self.router._connector = lambda request: self.hall.owner.connector
 

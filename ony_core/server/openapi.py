@@ -1,0 +1,147 @@
+"""GET /v1/openapi.json: what this server answers, as OpenAPI 3.1, made from the route table, so that the two cannot differ.
+
+MUST describe every route of the table. SHAPES adds what the table does not know: the fields of JSON bodies and queries. A route without a
+shape is described all the same, with any object for a body.
+"""
+
+import re
+from functools import cached_property
+from typing import Any
+
+from ony_core import __version__, canon
+from ony_core.model import KINDS
+from ony_core.server.message import Request, Response
+from ony_core.server.routes import TABLE, Route
+
+Schema = dict[str, Any]
+
+_TEXT: Schema = {"type": "string", "maxLength": 1024}
+_BOOLEAN: Schema = {"type": "boolean"}
+_COUNT: Schema = {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}
+_MODE: Schema = {"enum": ["on", "away", "here", "off"]}
+_WORDS: dict[str, Schema] = {
+    "id": {"type": "string", "pattern": "^[a-z]{3,4}_[0-9a-f]{32}$"},
+    "nonce": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+    "step": {"type": "string", "enum": ["start", "gate", "choice", "code", "status"]},
+}
+
+
+def _like(pattern: str) -> Schema:
+    return {"type": "string", "pattern": f"^{pattern}$"}
+
+
+def _object(fields: dict[str, Schema], optional: tuple[str, ...] = ()) -> Schema:
+    return {"type": "object", "properties": fields, "required": sorted(set(fields) - set(optional)), "additionalProperties": False}
+
+
+_REQUEST_ID, _SESSION = _like("req_[0-9a-f]{32}"), _like("sess_[0-9a-f]{32}")
+_NULL: Schema = {"type": "null"}
+_HEAD: Schema = {"oneOf": [_NULL, _object({"size": {"type": "integer", "minimum": 0}, "root": _like("[0-9a-f]{64}")})]}
+_FACT: Schema = {"type": "object", "required": ["kind", "args"], "properties": {"kind": {"enum": sorted(KINDS)}, "args": _COUNT}}
+_EVENT: Schema = {"oneOf": [
+    _object({"type": {"const": "heartbeat"}}),
+    _object({"type": {"const": "used"}, "request_id": _REQUEST_ID}, ("request_id",)),
+    _object({"type": {"enum": ["refused", "mismatch"]}, "request_id": _REQUEST_ID, "reason": _like("[a-z][a-z0-9_]{0,39}")},
+            ("request_id", "reason")),
+    _object({"type": {"const": "passes"}, "session": _SESSION, "family": _like("[a-z][a-z0-9_.]{0,39}"), "hour": _COUNT, "passes": _COUNT},
+            ("session", "family")),
+]}  # fmt: skip
+
+# handler -> the fields of its JSON body, all of them required
+SHAPES: dict[str, dict[str, Schema]] = {
+    "connectors.enroll": {
+        "code": _like("ony(-[A-Z2-7]{4}){8}"), "name": _like("[A-Za-z0-9][A-Za-z0-9 ._-]{0,39}"), "version": _like("[0-9A-Za-z.+-]{1,40}"),
+        "protocol": {"const": 1},
+    },
+    "connectors.open": {
+        "request_id": _REQUEST_ID, "agent": _TEXT, "agent_session_id": _SESSION, "tool": _TEXT, "mode": _MODE, "project": _TEXT,
+        "facts": {"type": "array", "items": _FACT, "minItems": 1, "maxItems": 64}, "request_digest": _like("hmac-sha256:[0-9a-f]{64}"),
+        "facts_digest": _like("sha256:[0-9a-f]{64}"), "head": _HEAD,
+    },
+    "connectors.claim": {"nonce": _like("[0-9a-f]{64}"), "payload_digest": _like("sha256:[0-9a-f]{64}")},
+    "connectors.decide": {"decision": {"enum": ["approve", "deny"]}, "code": _TEXT},
+    "connectors.modes": {
+        "session": _like("(sess_[0-9a-f]{32})?"), "mode": _MODE, "code": {"type": ["string", "null"]},
+        "minutes": {"oneOf": [_NULL, {"type": "integer", "minimum": 1, "maximum": 525_600}]},
+    },
+    "connectors.events": {"events": {"type": "array", "maxItems": 200, "items": _EVENT}},
+    "freezer.freeze": {"email": _TEXT, "password": _TEXT},
+    "freezer.thaw": {"email": _TEXT, "code": _TEXT},
+    "admin.phone": {"email": _TEXT, "number": _like(r"\+[1-9][0-9]{6,14}"), "verified": _BOOLEAN},
+    "admin.enroll_code": {"email": _TEXT},
+}  # fmt: skip
+QUERIES: dict[str, dict[str, Schema]] = {
+    "connectors.look": {"wait": {"type": "integer", "minimum": 0, "maximum": 25}},
+    "connectors.consistency": {"from": {"type": "integer", "minimum": 0}, "to": {"type": "integer", "minimum": 0}},
+}
+_SECURITY: dict[str, list[dict[str, list[str]]]] = {"connector": [{"connector": []}]}
+_ERROR: Schema = {
+    "type": "object", "required": ["error"],
+    "properties": {"error": {"type": "object", "required": ["code", "message", "hint"], "properties": {
+        "code": _TEXT, "message": _TEXT, "hint": _TEXT}}},
+}  # fmt: skip
+_EMPTY = frozenset({"connectors.events"})  # answered 204
+_SAYS_WHY = frozenset({"probes.ready"})  # its 503 is its answer
+_PLAIN = {"probes.health": "text/plain", "metrics.show": "text/plain", "telephone.webhook": "application/xml"}
+
+
+def described(table: tuple[Route, ...] = TABLE) -> Schema:
+    """The whole document."""
+    paths: dict[str, Schema] = {}
+    for route in table:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Ony", "version": __version__, "description": "x-ony-who: who may call; owner-local is the admin socket alone."},
+        "paths": paths,
+        "components": {
+            "schemas": {"Problem": _ERROR},
+            "securitySchemes": {"connector": {"type": "http", "scheme": "bearer"}, "metrics": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+class OpenApi:
+    async def show(self, request: Request) -> Response:
+        return Response(200, self._document)
+
+    @cached_property
+    def _document(self) -> bytes:
+        return canon.dumps(described())
+
+
+def _operation(route: Route) -> Schema:
+    words = re.findall(r"\{([a-z]+)\}", route.path)
+    where = [{"name": word, "in": "path", "required": True, "schema": _WORDS.get(word, _TEXT)} for word in words]
+    queries = QUERIES.get(route.handler, {}).items()
+    where += [{"name": name, "in": "query", "required": name != "wait", "schema": schema} for name, schema in queries]
+    found: Schema = {
+        "operationId": f"{route.method.lower()} {route.handler}",
+        "tags": [route.part],
+        "x-ony-who": route.who,
+        "parameters": where,
+        "responses": _responses(route),
+    }
+    security = [{"metrics": []}] if route.part == "metrics" else _SECURITY.get(route.who)
+    if security:
+        found["security"] = security
+    if route.method == "POST":
+        found["requestBody"] = {"required": True, "content": {_takes(route): {"schema": _body(route)}}}
+    return found
+
+
+def _responses(route: Route) -> Schema:
+    done: Schema = {"description": "done"}
+    if route.handler not in _EMPTY:
+        done["content"] = {_PLAIN.get(route.handler, "application/json"): {}}
+    refused: Schema = {} if route.handler in _SAYS_WHY else {"schema": {"$ref": "#/components/schemas/Problem"}}
+    return {"2XX": done, "default": {"description": "refused", "content": {"application/json": refused}}}
+
+
+def _takes(route: Route) -> str:
+    return "application/x-www-form-urlencoded" if route.who == "provider" else "application/json"
+
+
+def _body(route: Route) -> Schema:
+    fields = SHAPES.get(route.handler)
+    return {"type": "object"} if fields is None else _object(fields)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from ony_core.facts.words import HOLE, Word
-from ony_core.model import UNLISTED
+from ony_core.model import UNLISTED, Fact, level
 from ony_core.taxonomy.tables import Program, tables
 
 MAX_VERB = 6
@@ -96,8 +96,6 @@ def _cluster(line: Line, word: Word, words: list[Word], at: int, asked: frozense
     whole = _spell(program, text, verb)
     if whole in asked or whole in valued or text in program.help:  # a program's own odd spelling: -delete, -name
         _note(line, whole)
-        if text in program.help:
-            line.traits.add("help")
         if whole in valued and at < len(words):
             line.values.append((whole, words[at]))
             return at + 1
@@ -111,9 +109,8 @@ def _cluster(line: Line, word: Word, words: list[Word], at: int, asked: frozense
         flag = text[0] + text[index]
         canonical = _spell(program, flag, verb)
         _note(line, canonical)
-        if flag in program.help and len(text) == 2:
-            line.traits.add("help")
-        if flag in valued or canonical in valued:
+        bound = canonical != flag and f"{verb.path()} {flag}" in program.spell
+        if canonical in valued or (flag in valued and not bound):
             if index + 1 < len(text):
                 line.values.append((canonical, word.part(text[index + 1 :].removeprefix("="))))
             elif at < len(words):
@@ -212,4 +209,25 @@ def _child(program: str, path: tuple[str, ...], text: str) -> str:
         return text
     from fnmatch import fnmatchcase
 
-    return next((w for w in trie if "*" in w and fnmatchcase(text, w)), UNLISTED)
+    short = _cut_short(program, path, text) if text and tables().programs[program].abbreviates else None
+    return short or next((w for w in trie if "*" in w and fnmatchcase(text, w)), UNLISTED)
+
+
+def _cut_short(program: str, path: tuple[str, ...], text: str) -> str | None:
+    """The verb that a beginning stands for, part by part between colons (`d:s:u`): the worst of those that it may be."""
+    from ony_core.taxonomy.engine import assess
+
+    trie = tables().trie(program)
+    for step in path:
+        trie = trie.get(step, {})
+    fitting = sorted(word for word in trie if word[:1] != "*" and _begins(text.split(":"), word.split(":")))
+    return max(fitting, key=lambda word: level(assess((Fact("command", program, (*path, word)),)).risk), default=None)
+
+
+def _begins(parts: list[str], whole: list[str]) -> bool:
+    for part, full in zip(parts, whole, strict=False):
+        if full == "*":
+            return True
+        if not part or not full.startswith(part):
+            return False
+    return len(parts) == len(whole)

@@ -48,6 +48,7 @@ values = ["-C", "-m"]             # flags that take a value; verb_values = {{ co
 spell = {{ "push -f" = "--force" }} # other spellings
 verbs = "first"                   # or "last": the verb stands after groups nobody can list (clouds)
 open = true                       # words after a whole verb are operands
+abbreviates = true                # takes any beginning of a verb, part by part between colons: `d:s:u`
 operands = "read"                 # what operands are: {roles}
 roles = {{ "-o" = "write" }}        # what the values of flags are
 skip = 1                          # leading operands that are no files

@@ -39,6 +39,7 @@ ROLES = (
     "run",
     "script",
     "send",
+    "serve",
     "code",
     "load",
 )
@@ -61,6 +62,7 @@ class Program:
     operands: str = "read"
     skip: int = 0  # leading operands that are no files: a pattern, a filter
     open: bool = False  # words after a whole verb are operands, even where longer verbs begin the same way
+    abbreviates: bool = False  # takes any beginning of a verb, part by part between colons, as Symfony's console does
     roles: dict[str, str] = field(default_factory=dict)
     recursive: frozenset[str] = frozenset()
     batch: frozenset[str] = frozenset()  # flags with which an interpreter opens no session

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from tests.facts.evasions_meanings import MEANINGS
 from tests.facts.evasions_programs import MORE
 
 SCRIPT = "cd /srv/data && rm -rf ./*\n"
@@ -374,4 +375,4 @@ GROUPS: dict[str, list[tuple[Any, Any]]] = {
     "git": GIT, "remote": REMOTE, "interpreters": INTERPRETERS, "two_steps": TWO_STEPS, "later": LATER, "environment": ENVIRONMENT,
     "other_tools": OTHER_TOOLS, "mentions": MENTIONS,
 }  # fmt: skip
-GROUPS = {name: rows + MORE.get(name, []) for name, rows in GROUPS.items()}
+GROUPS = {name: rows + MORE.get(name, []) + MEANINGS.get(name, []) for name, rows in GROUPS.items()}

@@ -7,7 +7,7 @@ import pytest
 
 from ony_core.model import UNLISTED, Fact, Target
 from ony_core.taxonomy import engine
-from ony_core.taxonomy.tables import Rule
+from ony_core.taxonomy.tables import Rule, tables
 
 GOOD = Fact("command", "git", ("push",), ("--force",), 2, (Target("branch", "main"),), ("protected_branch",))
 
@@ -69,3 +69,8 @@ def test_titles_are_filled_in() -> None:
 def test_as_root_raises_by_one_step_and_says_so() -> None:
     plain, root = Fact("command", "systemctl", ("stop",)), Fact("command", "systemctl", ("stop",), traits=("as_root",))
     assert engine.meaning(root).title == engine.meaning(plain).title + ", as root"
+
+
+def test_every_image_starts_a_program_that_a_table_knows() -> None:
+    known = tables()
+    assert {image: name for image, name in known.words["image_programs"].items() if name not in known.names} == {}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ony_core.facts import commands, own
 from ony_core.facts.argv import Line, read
+from ony_core.facts.handlers import servers
 from ony_core.facts.handlers.builtins import STANDARD_INPUT, run_text
 from ony_core.facts.words import EMPTY, HOLE, UNKNOWN, Flow, Word
 from ony_core.taxonomy.tables import Program, tables
@@ -124,6 +125,8 @@ def _module(shell: "Shell", words: list[Word], stdin: Flow) -> Flow:
     if name in tables().words["names"]["python_harmless"] or name.split(".")[0] in tables().words["names"]["python_harmless"]:
         shell.call.add("command", "python", args=len(words))
         return UNKNOWN
+    if name in tables().words["names"]["python_file_servers"]:
+        return servers.serves(shell, tables().programs["http-server"], words[1:], stdin)
     if name in tables().words["names"]["python_servers"]:
         shell.call.add("network", "python", ("socket",), traits=("listens",))
         return UNKNOWN

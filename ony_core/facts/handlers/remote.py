@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from ony_core.facts import commands
 from ony_core.facts.argv import Line, read
 from ony_core.facts.handlers.files import _ssh_option
+from ony_core.facts.own import note, noted
 from ony_core.facts.sql import statements
 from ony_core.facts.targets import targets_of
 from ony_core.facts.words import EMPTY, HOLE, Flow, Word
@@ -43,17 +44,18 @@ def far(shell: "Shell", text: str, stdin: Flow) -> None:
 
 def container(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
     """docker, podman, kubectl, oc: verbs by table; `exec` and `run` carry a command after their operand (or after `--`)."""
-    line, _ = read(program, words)
-    if set(line.verb) & set(tables().words["names"]["container_runs"]) and program.name != "kubectl":
-        line, _ = read(program, words, stop_at_operand=1)  # what follows the container's name is the inner command's
+    line, inner = read(program, words)
+    runs = bool(set(line.verb) & set(tables().words["names"]["container_runs"]))
+    if runs and program.name != "kubectl":
+        line, inner = _parted(program, words)
     if line.verb[-1:] == ("cp",):
         for word in line.operands:
             if ":" not in word.text:
                 commands.read_file(shell, word, frozenset({"recursive"}))
-    commands.finish(shell, line, stdin, mounts(line) | _from_pod(shell, program, line))
-    if not set(line.verb) & set(tables().words["names"]["container_runs"]) or "help" in line.traits:
+    commands.finish(shell, line, stdin, mounts(line) | _from_pod(shell, program, line) | _own(shell, program, line))
+    if not runs or "help" in line.traits:
         return Flow(None)
-    inner = _inner_command(program, words, line)
+    inner = _inner_command(program, words, line, inner)
     if inner and inner[0].text.startswith("-"):
         return Flow(None)
     if inner:
@@ -78,12 +80,57 @@ def _from_pod(shell: "Shell", program: Program, line: Line) -> frozenset[str]:
     return copied(shell, line.operands) if program.name == "kubectl" and line.verb == ("cp",) else frozenset()
 
 
-def _inner_command(program: Program, words: list[Word], line: Line) -> list[Word]:
+def _parted(program: Program, words: list[Word]) -> tuple[Line, list[Word]]:
+    """The line up to the image or the container, and what follows: the inner command's own words, flags included."""
+    line, _ = read(program, words)
+    at = next((i for i, word in enumerate(words) if line.operands and word is line.operands[0]), len(words))
+    return read(program, words[: at + 1])[0], words[at + 1 :]
+
+
+def _inner_command(program: Program, words: list[Word], line: Line, rest: list[Word]) -> list[Word]:
     texts = [w.text for w in words]
     if program.name in ("kubectl", "oc"):
         return words[texts.index("--") + 1 :] if "--" in texts else line.operands[1:]
-    _, rest = read(program, words, stop_at_operand=1)
-    return rest
+    first = line.value("--entrypoint") if "run" in line.verb else None
+    if first is not None:
+        return [first, *rest] if first.text else rest
+    starts = image_program(line.operands[0].text) if rest and line.operands and line.verb in _RUNS_IMAGE else None
+    return [Word(starts), *rest] if starts else rest
+
+
+_RUNS_IMAGE = (("run",), ("container", "run"))
+
+
+def image_program(image: str) -> str | None:
+    """The program that an image starts by itself, where a table knows it: no registry, tag or digest counts."""
+    known = tables().words["image_programs"]
+    parts = image.partition("@")[0].split("/")
+    parts[-1] = parts[-1].partition(":")[0]
+    return known.get("/".join(parts[-2:])) if len(parts) > 1 and parts[-2] != "library" else known.get(parts[-1])
+
+
+_MAKES = {"run": "container", "create": "container", "container run": "container", "container create": "container"}
+_MAKES |= {"volume create": "volume", "network create": "network", "build": "image", "image build": "image", "buildx build": "image"}
+_TAKES = {"rm": "container", "container rm": "container", "container remove": "container", "volume rm": "volume", "network rm": "network"}
+_TAKES |= {"rmi": "image", "image rm": "image", "image remove": "image", "kill": "container", "container kill": "container"}
+
+
+def _own(shell: "Shell", program: Program, line: Line) -> frozenset[str]:
+    """Notes the containers, images, volumes and networks that this session makes; whether all that the line takes away are among them.
+
+    `import URL` brings an image from an address that anyone may own.
+    """
+    verb = " ".join(line.verb)
+    if program.name != "docker" or "help" in line.traits:
+        return frozenset()
+    if verb in ("import", "image import") and any("://" in word.text for word in line.operands[:1]):
+        return frozenset({"from_address"})
+    names = line.all("--name") if _MAKES.get(verb) == "container" else line.all("-t", "--tag") if "build" in line.verb else line.operands
+    for word in names if verb in _MAKES else []:
+        note(shell, f"docker {_MAKES[verb]}", word.text)
+    taken = line.operands if verb in _TAKES else []
+    own = bool(taken) and all(word.known and noted(shell, f"docker {_TAKES[verb]}", word.text) for word in taken)
+    return frozenset({"made_by_session"}) if own else frozenset()
 
 
 def mounts(line: Line) -> frozenset[str]:

@@ -1,8 +1,8 @@
-"""Programs that speak to one server named on their line: whether that server is this computer decides with their table."""
+"""Programs that speak to one server named on their line, or are one: which server it is, or what it shows, decides with their table."""
 
 from typing import TYPE_CHECKING
 
-from ony_core.facts import commands
+from ony_core.facts import commands, paths
 from ony_core.facts.argv import read
 from ony_core.facts.handlers.network import url_traits
 from ony_core.facts.words import Flow, Word
@@ -28,4 +28,22 @@ def addressed(shell: "Shell", program: Program, words: list[Word], stdin: Flow) 
     return commands.finish(shell, line, stdin, traits)
 
 
-HANDLERS = {"addressed": addressed}
+def serves(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    """Servers of files: the folder that others may read is the value of a flag, an operand, or the current one."""
+    line, _ = read(program, words)
+    named = [v for f, v in line.values if program.roles.get(f) == "serve"]
+    shown = named or (line.operands[:1] if program.operands == "serve" else [])
+    line.traits.discard("unknown_word")
+    return commands.finish(shell, line, stdin, more_than_a_project(shell, shown[0] if shown else Word(".")))
+
+
+_SHOWN = frozenset({"root", "system", "home_root", "above_project", "secret", "secret_folder", "agent_settings", "ony_files"})
+
+
+def more_than_a_project(shell: "Shell", folder: Word) -> frozenset[str]:
+    """What a folder that others are shown holds beside a project: a whole home or disk, system settings, secrets."""
+    found = paths.traits_of(shell.call, shell.cwd, folder) & _SHOWN
+    return (found - {"secret_folder"} | {"secret"}) if "secret_folder" in found else found
+
+
+HANDLERS = {"addressed": addressed, "serves": serves}

@@ -14,7 +14,7 @@ REMOTE: list[tuple[Any, Any]] = [
     ("docker run --entrypoint rm -v $PWD:/w alpine -rf /w", "docker run --entrypoint ls -v $PWD:/w alpine -la /w"),
     ("docker run --rm hashicorp/terraform:1.9 destroy -auto-approve", "docker run --rm hashicorp/terraform:1.9 validate"),
     ("docker run --rm registry.example.org/mirror/amazon/aws-cli:2 s3 rm s3://b --recursive", "docker run --rm amazon/aws-cli s3 ls"),
-    ("docker run migrate/migrate -path /m -database postgres://db/x down", "docker run migrate/migrate -path /m -database postgres://db/x version"),
+    ("docker run migrate/migrate -path /m -database pg://db/x down", "docker run migrate/migrate -path /m -database pg://db/x version"),
     ("docker run --rm -v $PWD:/git alpine/git push --force", "docker run --rm -v $PWD:/git alpine/git log --oneline"),
     ("podman run --rm docker.io/bitnami/kubectl@sha256:0a delete ns shop", "podman run --rm docker.io/bitnami/kubectl get ns"),
     (["docker run -d --name db1 postgres", "docker rm -f db2"], ["docker run -d --name db1 postgres", "docker rm -f db1"]),

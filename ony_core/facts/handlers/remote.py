@@ -103,7 +103,7 @@ _RUNS_IMAGE = (("run",), ("container", "run"))
 
 def image_program(image: str) -> str | None:
     """The program that an image starts by itself, where a table knows it: no registry, tag or digest counts."""
-    known = tables().words["image_programs"]
+    known: dict[str, str] = tables().words["image_programs"]
     parts = image.partition("@")[0].split("/")
     parts[-1] = parts[-1].partition(":")[0]
     return known.get("/".join(parts[-2:])) if len(parts) > 1 and parts[-2] != "library" else known.get(parts[-1])

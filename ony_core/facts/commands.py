@@ -326,7 +326,9 @@ def _remember(shell: "Shell", word: Word, flow: Flow, extra: frozenset[str]) -> 
         shell.call.made[path] = Made(made.text, made.taints)
     elif "append" in extra or "modify" in extra:
         own = before is not None and not before.gone
-        shell.call.made[path] = Made(None, (before.taints if before is not None and own else frozenset({"changed"})) | flow.taints)
+        added = "\n".join(text for text in (before.added if before is not None else "", flow.text) if text and "modify" in extra)
+        taints = (before.taints if before is not None and own else frozenset({"changed"})) | flow.taints
+        shell.call.made[path] = Made(None, taints, added=added[-LIMIT:])
     else:
         fresh = absent(shell, path) or (before is not None and "changed" not in before.taints)
         shell.call.made[path] = Made(flow.text, flow.taints | (set() if fresh and "placed" not in extra else {"changed"}))
@@ -337,7 +339,9 @@ def edited(shell: "Shell", word: Word, before: Made, text: str | None) -> None:
     path = paths.absolute(shell.cwd, word.text)
     now = shell.call.made.get(path)
     if text is not None and now is not None:
-        shell.call.made[path] = Made(text, now.taints)
+        shell.call.made[path] = Made(text, now.taints, added=before.added)
+        if starts_on_opening(word.text, text):
+            shell.call.add("file", verb=("write",), traits={"startup", "modify"})
 
 
 def delete_file(shell: "Shell", word: Word, extra: frozenset[str] = frozenset()) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 def assigned(shell: "Shell", name: str, value: Word) -> None:
     """Adds what the assignment of one variable means."""
     from ony_core.facts import commands
+    from ony_core.facts.handlers.git import another_repository
 
     kind = _kind(name)
     if not kind or _harmless(name, value.text):
@@ -37,6 +38,8 @@ def assigned(shell: "Shell", name: str, value: Word) -> None:
         shell.child().source('echo "' + text.replace('"', '\\"') + '"')
     elif kind == "tools":
         _tool(shell, value)
+    elif kind == "repositories":
+        shell.call.add("command", "env", traits=("loader_environment",)) if another_repository(shell, value) else None
     elif kind == "searches":
         _folders(shell, value, {"tmp", "tmp_root", "outside", "root"}, "loader_environment", ())
     elif kind == "path":

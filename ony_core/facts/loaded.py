@@ -39,7 +39,7 @@ _DELETES = re.compile(
     rf"\s*\(?\s*(?:Paths?\.get\(|new File\(|Path::new\()?\s*{_STRING}"
 )
 _BARE = re.compile(r"\bCOMMAND\s+([^\"')][^)\n]*)|^\s*sh\s+['\"](.+)['\"]\s*$|%x[\[({](.+?)[\])}]", re.MULTILINE)
-_ENTRY = re.compile(r"^\s*(?:-\s+)?(?:[\w.-]+\s*[:=]\s+|[\w.-]+\s*=\s*)?(?:\[\s*)?[\"']?(.*?)[\"']?,?\s*\]?$")
+_ENTRY = re.compile(r"^\s*(?:-\s+)?(?:[\"']?[\w.:-]+[\"']?\s*[:=]\s+|[\w.-]+\s*=\s*)?(?:\[\s*)?[\"']?(.*?)[\"']?,?\s*\]?$")
 _REACHES_OUT = re.compile(r"privileged:\s*true|(?:pid|ipc|network_mode):\s*[\"']?host|docker\.sock|(?:^|[\s\"'\[-])/:/|source:\s*/\s*$")
 
 
@@ -55,6 +55,20 @@ def look(shell: "Shell", program: Program) -> None:
             return
         for fact in judged(shell, path, text):
             shell.call.take(fact)
+
+
+def put_in(shell: "Shell", path: str, added: str) -> None:
+    """Adds what text plainly does that a change put into code whose whole nobody can tell."""
+    if not added.strip():
+        return
+    from ony_core.facts.shell import Shell
+
+    apart = Call(shell.call.place, STEPS)
+    inner = Shell(apart, shell.cwd)
+    for line in added[:MOST_TEXT].split("\n")[:500]:
+        _command(inner, _ENTRY.sub(r"\1", line.lstrip("\t @-+")))
+    for fact in [*judged(shell, path, added), *(fact for fact in apart.facts if speaks(fact))]:
+        shell.call.take(fact)
 
 
 @cache

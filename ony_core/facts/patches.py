@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from ony_core.facts import commands
+from ony_core.facts.place import Unknown
 from ony_core.facts.words import UNKNOWN, Flow, Made, Word
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 _PART = re.compile(r"^\*\*\* (Add|Update|Delete) File: (.+)$|^\*\*\* (Move to): (.+)$", re.MULTILINE)
 _DIFF = re.compile(r"^(?:\+\+\+|---) (?:[abciow]/)?([^\t\n]+)|^(?:rename|copy) to (.+)$|^diff --git a/\S+ b/(.+)$", re.MULTILINE)
+_FILES = re.compile(r"^(?=diff --git |--- )", re.MULTILINE)
+_UNREAD = (Unknown.UNREADABLE, Unknown.NOT_REGULAR, Unknown.TOO_BIG, Unknown.LATE)
 MOST = 400
 
 
@@ -35,9 +38,15 @@ def envelope(shell: "Shell", text: str | None) -> None:
             commands.write_file(shell, word, Flow("\n".join(lines) + "\n"))
         else:
             before = commands.known_content(shell, word) if action == "Update" else before
-            commands.write_file(shell, word, UNKNOWN, frozenset({"modify"}) if action == "Update" else frozenset())
+            put_in = Flow(_added(body)) if action == "Update" else UNKNOWN
+            commands.write_file(shell, word, put_in, frozenset({"modify"}) if action == "Update" else frozenset())
             if before is not None and before.text is not None:
                 commands.edited(shell, word, before, _changed(before.text, body))
+
+
+def _added(body: str) -> str:
+    """The lines that a patch puts in."""
+    return "\n".join(line[1:] for line in body.split("\n") if line.startswith("+") and not line.startswith("+++ "))
 
 
 def _changed(text: str, body: str) -> str | None:
@@ -54,20 +63,32 @@ def _changed(text: str, body: str) -> str | None:
     return text
 
 
-def diff(shell: "Shell", flow: Flow) -> None:
-    """A unified diff: every file it names is changed. One that came from the network and cannot be read could change any."""
+def diff(shell: "Shell", flow: Flow, folder: Word | None = None) -> None:
+    """A unified diff: every file it names is changed, below `folder` if one is given.
+
+    One that came from the network and cannot be read could change any.
+    """
     if flow.text is None:
         if "network" in flow.taints:
             shell.call.add("opaque", traits={"network"})
         return
-    names = {(a or b or c).strip() for a, b, c in _DIFF.findall(flow.text)} - {"/dev/null"}
-    for name in sorted(names)[:MOST]:
-        commands.write_file(shell, Word(name, quoted=True), UNKNOWN, frozenset({"modify"}))
-    if len(names) > MOST:
+    named: dict[str, str] = {}
+    for part in _FILES.split(flow.text):
+        for name in {(a or b or c).strip() for a, b, c in _DIFF.findall(part)} - {"/dev/null"}:
+            named[name] = named.get(name, "") + _added(part)
+    for name in sorted(named)[:MOST]:
+        last = name.rpartition("/")[2]  # as -p may have it
+        for path in (name,) if folder is None else (f"{folder.text}/{name}", f"{folder.text}/{last}"):
+            commands.write_file(shell, Word(path, quoted=True), Flow(named[name]), frozenset({"modify"}))
+    if len(named) > MOST:
         shell.call.opaque("too_deep")
 
 
-def diff_file(shell: "Shell", word: Word) -> None:
+def diff_file(shell: "Shell", word: Word, folder: Word | None = None) -> None:
+    from ony_core.facts import scripts
+
     content = commands.known_content(shell, word)
+    if content is None and word.known and scripts.content_of(shell, word) in _UNREAD:
+        shell.call.opaque("unreadable")
     taints = commands.read_file(shell, word) | (content.taints if content else frozenset())
-    diff(shell, Flow(content.text if content else None, taints))
+    diff(shell, Flow(content.text if content else None, taints), folder)

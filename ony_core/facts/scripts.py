@@ -6,10 +6,11 @@ A file that is not there fails by itself: the run is the project's own code, med
 
 import json
 import re
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
-from ony_core.facts import own, paths
+from ony_core.facts import loaded, own, paths
 from ony_core.facts.place import Unknown
 from ony_core.facts.words import HOLE, UNKNOWN, Flow, Made, Word
 from ony_core.model import UNLISTED
@@ -94,6 +95,7 @@ def _run_made(shell: "Shell", word: Word, made: Made, arguments: list[Word], lan
     if made.taints & {"network", "decoded"}:
         shell.call.add("opaque", traits=made.taints & {"network", "decoded"})
         return UNKNOWN
+    loaded.put_in(shell, word.text, made.added)
     if made.text is None:
         shell.call.add("command", "project_code", args=len(arguments), traits=traits)
         return UNKNOWN
@@ -135,9 +137,15 @@ def _by_language(shell: "Shell", language: str, text: str, arguments: list[Word]
 
 
 def content_of(shell: "Shell", word: Word) -> Made | Unknown:
-    """What the file holds: as this call wrote it, else as the place has it."""
+    """What the file holds: as this call wrote it, else as the place has it.
+
+    After a change that nobody can follow, what stood there before may stand there still; what was put in is beside it (`added`).
+    """
     path = paths.absolute(shell.cwd, word.text)
     made = shell.call.made.get(path)
+    if made is not None and made.text is None and "changed" in made.taints and not made.folder and not made.gone:
+        before = shell.call.place.read(path, LIMIT) if shell.call.place.cwd else None
+        return replace(made, text=before.decode("utf-8", "replace")) if isinstance(before, bytes) and b"\0" not in before[:4096] else made
     if made is not None:
         return Unknown.MISSING if made.gone else made if not made.folder else Unknown.MISSING
     unpacked = _unpacked(shell, path)
@@ -194,6 +202,8 @@ def make_targets(shell: "Shell", program: str, names: list[str], file: Word | No
     """The recipes of the named targets (the first target where none is named), with what they depend on."""
     for candidate in [file] if file else [Word(n) for n in ("GNUmakefile", "makefile", "Makefile")] if program == "make" else []:
         content = content_of(shell, candidate)
+        if isinstance(content, Made):
+            loaded.put_in(shell, candidate.text, content.added)
         if isinstance(content, Made) and content.text is not None:
             recipes = _recipes(content.text)
             wanted = list(names) or list(recipes)[:1]
@@ -241,6 +251,7 @@ def _make_text(lines: str) -> str:
 def package_script(shell: "Shell", name: str) -> None:
     """`npm run name`: pre, main and post script from package.json."""
     content = content_of(shell, Word("package.json"))
+    loaded.put_in(shell, "package.json", content.added if isinstance(content, Made) else "")
     if not isinstance(content, Made) or content.text is None:
         if content in (Unknown.UNREADABLE, Unknown.NOT_REGULAR, Unknown.TOO_BIG, Unknown.LATE):
             shell.call.opaque("unreadable")

@@ -8,7 +8,7 @@ from ony_core.facts.call import Call
 from ony_core.facts.handlers.network import carries, host_of, url_traits
 from ony_core.facts.secrets import token_shaped
 from ony_core.facts.shell import Shell
-from ony_core.facts.words import EMPTY, UNKNOWN, Flow, Word
+from ony_core.facts.words import EMPTY, Flow, Word
 from ony_core.model import UNLISTED
 from ony_core.taxonomy.tables import tables
 
@@ -65,15 +65,23 @@ def _write(shell: Shell, tool: str, given: dict[str, Any]) -> None:
     before = commands.known_content(shell, word)
     content = _text(given, "content")
     whole = content is not None and not any(key in given for key in tables().words["tool_keys"]["old"])
-    commands.write_file(shell, word, Flow(content) if whole else UNKNOWN, frozenset() if whole else frozenset({"modify"}))
+    commands.write_file(shell, word, Flow(content if whole else _put_in(given)), frozenset() if whole else frozenset({"modify"}))
     if not whole and before is not None and before.text is not None:
         commands.edited(shell, word, before, _edited(before.text, given))
 
 
+def _steps(given: dict[str, Any]) -> list[Any]:
+    return given["edits"] if isinstance(given.get("edits"), list) else [given]
+
+
+def _put_in(given: dict[str, Any]) -> str:
+    """The new text of every replacement."""
+    return "\n".join(text for step in _steps(given) if isinstance(step, dict) and (text := _text(step, "new")))
+
+
 def _edited(text: str, given: dict[str, Any]) -> str | None:
     """The text after one replacement, or after each of a list of them."""
-    steps = given["edits"] if isinstance(given.get("edits"), list) else [given]
-    for step in steps:
+    for step in _steps(given):
         old, new = (_text(step, "old"), _text(step, "new")) if isinstance(step, dict) else (None, None)
         if old is None or new is None or not old:
             return None

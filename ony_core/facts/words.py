@@ -61,9 +61,13 @@ def hole(*taints: str) -> Word:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A file that this call (or an earlier one of the session) wrote. text: its content if known. of: the path it was copied from."""
+    """A file that this call (or an earlier one of the session) wrote. text: its content if known.
+
+    added: what changes are known to have put into it, where nobody can tell the whole.
+    """
 
     text: str | None = None
     taints: frozenset[str] = NONE
     folder: bool = False
     gone: bool = False
+    added: str = ""

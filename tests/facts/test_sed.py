@@ -3,6 +3,7 @@
 import pytest
 
 from ony_core.facts.sed import Effects, effects
+from ony_core.facts.words import HOLE
 
 NOTHING = Effects(False, ())
 PADDING = "s/one/two/;" * 60
@@ -31,4 +32,22 @@ CASES = {
 
 @pytest.mark.parametrize(("script", "expected"), CASES.values(), ids=CASES.keys())
 def test_a_script_is_split_as_sed_would(script, expected):
-    assert effects(script) == expected
+    found = effects(script)
+    assert (found.runs, found.writes) == (expected.runs, expected.writes)
+
+
+ADDS = {
+    "a replacement": ("s/a/b c/g", ("b c",)),
+    "another delimiter": ("s|x|/y/z|", ("/y/z",)),
+    "an escaped delimiter, a line and a tab": (r"s/x/a\/b\n\tc/", ("a/b\n\tc",)),
+    "parts of the input": (r"s/\(x\)/\1 & y/", (f"{HOLE} {HOLE} y",)),
+    "an appended line": (r"3a\\tcurl x | sh", ("\tcurl x | sh",)),
+    "an inserted line as the manual has it": ("2i\\\n  one\\\n  two", ("one\n  two",)),
+    "a change and a substitution": ("/x/c new\ns/1/2/", ("new", "2")),
+    "nothing put in": ("/x/d;s/a//", ()),
+}
+
+
+@pytest.mark.parametrize(("script", "expected"), ADDS.values(), ids=ADDS.keys())
+def test_what_a_script_puts_in(script, expected):
+    assert effects(script).adds == expected

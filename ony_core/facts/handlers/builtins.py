@@ -115,6 +115,7 @@ def echo(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
 
 
 def _printf(words: list[Word], taints: frozenset[str]) -> Flow:
+    words = words[1:] if words and words[0].text == "--" else words
     if not words or words[0].text == "-v":
         return Flow("", taints)
     template = ansi(words[0].text, NUL)

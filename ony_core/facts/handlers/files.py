@@ -132,7 +132,9 @@ def sed(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flo
     taints = stdin.taints
     for word in operands:
         before = commands.known_content(shell, word) if in_place else None
-        taints |= commands.use(shell, word, "modify" if in_place else "read", frozenset())
+        taints |= commands.read_file(shell, word)
+        if in_place:
+            commands.write_file(shell, word, Flow("\n".join(text for d in does for text in d.adds)), frozenset({"modify"}))
         if before is not None and before.text is not None and in_place:
             commands.edited(shell, word, before, substituted(scripts, before.text))
     return Flow(None, taints)

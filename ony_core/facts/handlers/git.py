@@ -61,13 +61,20 @@ def _global_options(shell: "Shell", line: Line) -> "Shell":
         if not line.verb or line.verb[0] not in ("commit", "branch", "switch"):
             inner.cwd = paths.absolute(inner.cwd, value.text) if value.known else HOLE
     for value in line.all("--git-dir"):
-        if not value.text.endswith(".git") and paths.traits_of(shell.call, inner.cwd, value) & {"tmp", "tmp_root"}:
-            line.traits.add("config_exec")  # its settings name programs, and anybody may have put them there
+        line.traits |= {"config_exec"} if another_repository(inner, value) else set()
     for value in line.all("-c", "--config-env"):
         key, _, text = value.text.partition("=")
         if "." in key:
             _setting(inner, key, text, line.traits)
     return inner
+
+
+def another_repository(shell: "Shell", folder: Word) -> bool:
+    """Whether git is sent to a folder that no `git init` or clone would have named so: its settings name programs, and anybody may have put
+    them there without writing to what this gate knows for a repository."""
+    return not folder.text.rstrip("/").endswith(".git") and bool(
+        paths.traits_of(shell.call, shell.cwd, folder) & {"tmp", "tmp_root", "project", "outside"}
+    )
 
 
 def _setting(shell: "Shell", key: str, text: str, traits: set[str]) -> None:
@@ -209,10 +216,11 @@ def _files(shell: "Shell", line: Line, verb: str, stdin: Flow) -> None:
         elif verb in ("show", "diff", "log", "blame", "grep", "add", "stash"):
             commands.read_file(shell, word) if verb != "add" or not word.glob else None
     if verb in ("apply", "am") and not line.flags & {"--check", "--stat", "--numstat", "--summary"}:
+        below = line.value("--directory")
         for word in line.operands:
-            patches.diff_file(shell, word)
+            patches.diff_file(shell, word, below)
         if not line.operands:
-            patches.diff(shell, stdin)
+            patches.diff(shell, stdin, below)
     if verb == "clone" and line.operands:
         url = line.operands[0].text.rstrip("/").removesuffix(".git")
         into = line.operands[1] if len(line.operands) > 1 else Word(re.split(r"[/:]", url)[-1])

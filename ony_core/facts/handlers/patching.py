@@ -23,10 +23,11 @@ def patch(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> F
     for value in line.all("-o", "--output", "-r", "--reject-file"):
         commands.write_file(shell, value, Flow(None))
     given = line.operands[1:2] or line.all("-i", "--input")
+    below = line.value("-d", "--directory")
     for word in given:
-        patches.diff_file(shell, word)
+        patches.diff_file(shell, word, below)
     if not given:
-        patches.diff(shell, stdin)
+        patches.diff(shell, stdin, below)
     return EMPTY
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ony_core.facts import escapes, leash, paths
 from ony_core.facts.argv import Line, read
-from ony_core.facts.own import absent, brought, built, evidence, outputs, session_made
+from ony_core.facts.own import absent, brought, built, evidence, linked, outputs, session_made
 from ony_core.facts.targets import targets_of, taught
 from ony_core.facts.words import EMPTY, HOLE, UNKNOWN, Flow, Made, Word
 from ony_core.model import UNLISTED, Fact, Target, at_least
@@ -345,7 +345,7 @@ def edited(shell: "Shell", word: Word, before: Made, text: str | None) -> None:
 
 
 def delete_file(shell: "Shell", word: Word, extra: frozenset[str] = frozenset()) -> None:
-    found = paths.traits_of(shell.call, shell.cwd, word) | extra
+    found = paths.traits_of(shell.call, shell.cwd, word, itself=word.text.endswith("/")) | extra
     if "sink" in found:
         found |= {"device"}
     if word.glob and "recursive" not in found:
@@ -384,6 +384,10 @@ def transfer(shell: "Shell", role: str, sources: list[Word], into: Word | None, 
     taints: frozenset[str] = frozenset()
     content = UNKNOWN
     older = role == "move" and not all(session_made(shell, source) for source in sources)
+    if role == "move" and into is not None and "sink" in paths.traits_of(shell.call, shell.cwd, into):
+        for source in sources:
+            delete_file(shell, source, frozenset({"recursive"}))
+        return taints
     for source in sources:
         found = paths.traits_of(shell.call, shell.cwd, source)
         made = known_content(shell, source)
@@ -396,7 +400,9 @@ def transfer(shell: "Shell", role: str, sources: list[Word], into: Word | None, 
         write_file(shell, into, content, extra - {"recursive"} | ({"is_link"} if role == "link" else set()) | sample | _placed(into))
         _inherit(shell, sources, into)
         if older:
-            brought(shell, into)
+            brought(shell, into, sources)
+    if role == "link":
+        linked(shell, sources, into)
     return taints
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ony_core.facts import paths
 from ony_core.facts.argv import Line
 from ony_core.facts.place import Unknown
-from ony_core.facts.words import Made, Word
+from ony_core.facts.words import HOLE, Made, Word
 from ony_core.taxonomy.tables import tables
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ def evidence(shell: "Shell", word: Word) -> frozenset[str]:
     """What the disk says in favour of losing a file: made in this session, or kept by version control."""
     if not word.known:
         return frozenset()
+    if holds_moved(shell, word):
+        return frozenset({"moved_in"})
     made = shell.call.made.get(paths.absolute(shell.cwd, word.text))
     if session_made(shell, word) or (made is not None and made.gone):
         return frozenset({"made_by_session"})
@@ -67,12 +69,71 @@ def made_if_absent(shell: "Shell", word: Word) -> None:
         shell.call.made[path] = Made()
 
 
-def brought(shell: "Shell", into: Word) -> None:
-    """What was moved there is older than the session: neither the place nor anything below it is the session's own any more."""
-    if into.known:
-        path = paths.absolute(shell.cwd, into.text)
-        before = shell.call.made.get(path, Made())
-        shell.call.made[path] = Made(None if before.folder else before.text, before.taints | {"changed"})
+def brought(shell: "Shell", into: Word, sources: list[Word]) -> None:
+    """What was moved there is older than the session: neither the place nor anything below it is the session's own any more.
+
+    Nor is it as easily lost as the place says (a temporary folder, one that a build fills), unless it was so where it came from.
+    """
+    if not into.known:
+        return
+    path = paths.absolute(shell.cwd, into.text)
+    moved = {"changed", "moved_in"} if any(not _disposable(shell, source) for source in sources) else {"changed"}
+    standing = _folder(shell, into)
+    for landing in _landings(path, sources):
+        before = shell.call.made.get(landing, Made())
+        new = {"changed"} if landing == path and standing else moved
+        shell.call.made[landing] = Made(None if before.folder else before.text, before.taints | new, before.folder)
+
+
+def _landings(path: str, sources: list[Word]) -> list[str]:
+    """The destination itself, and where its sources stand if it is a folder."""
+    names = [source.text.rstrip("/").rpartition("/")[2] for source in sources if source.known]
+    return [path, *(f"{path.rstrip('/')}/{name}" for name in names if name)]
+
+
+def linked(shell: "Shell", sources: list[Word], into: Word | None) -> None:
+    """What is done to a link is done to what it leads to; a target is meant from the folder of its link."""
+    into = into if into is not None else Word(".")
+    if not into.known:
+        return
+    path = paths.absolute(shell.cwd, into.text)
+    for source in sources:
+        for landing in _landings(path, [source])[_folder(shell, into) :]:
+            target = paths.absolute(landing.rpartition("/")[0] or "/", source.text) if source.known else HOLE
+            if target != landing:
+                shell.call.links[landing] = target
+
+
+def _folder(shell: "Shell", into: Word) -> bool:
+    """Whether this is surely a folder that stands already."""
+    where = paths.traits_of(shell.call, shell.cwd, into)
+    path = paths.absolute(shell.cwd, into.text)
+    if into.text.endswith("/") or where & {"tmp_root", "project_root", "home_root"}:
+        return True
+    return shell.call.made.get(path, Made()).folder or shell.call.place.read(path, 0) is Unknown.NOT_REGULAR
+
+
+def _disposable(shell: "Shell", word: Word) -> bool:
+    """Whether losing it where it stands would lose nothing."""
+    if session_made(shell, word):
+        return True
+    where = paths.traits_of(shell.call, shell.cwd, word)
+    kept = evidence(shell, word)
+    if "moved_in" in kept:
+        return False
+    return bool(where & {"tmp", "regenerated"} or kept & {"rebuilt", "kept_by_git"} or ("build_folder" in where and "ignored" in kept))
+
+
+def holds_moved(shell: "Shell", word: Word) -> bool:
+    """Whether something worth keeping was moved to this place, below it, or to a folder above it."""
+    here = paths.absolute(shell.cwd, word.text)
+    if word.glob:
+        here = here[: re.search(r"[*?\[{]", here + "*").start()].rpartition("/")[0]
+    return any(
+        path == here or path.startswith(here.rstrip("/") + "/") or here.startswith(path + "/")
+        for path, made in shell.call.made.items()
+        if "moved_in" in made.taints and not made.gone
+    )
 
 
 # ---- what programs make, by the table `makes`

@@ -36,8 +36,18 @@ def absolute(cwd: str, text: str) -> str:
     return _HOMES.sub("~", text)
 
 
-def traits_of(call: "Call", cwd: str, word: Word) -> frozenset[str]:
-    """One location word, plus a word for every list in `paths.toml` that the path is on."""
+def followed(call: "Call", path: str, itself: bool = True) -> str:
+    """Where a path leads through the links of this call; a link that is taken away or replaced is not followed itself."""
+    for _ in range(len(call.links) + 1):
+        link = next((at for at in call.links if (path == at and itself) or path.startswith(at + "/")), None)
+        if link is None:
+            return path
+        path = absolute("/", call.links[link] + path[len(link) :])
+    return HOLE  # more steps than links: they lead in a circle
+
+
+def traits_of(call: "Call", cwd: str, word: Word, itself: bool = True) -> frozenset[str]:
+    """One location word, plus a word for every list in `paths.toml` that the path is on. itself: whether a link at its end is followed."""
     text = word.text
     if text.startswith(HOLE) or (HOLE in cwd and text[:1] not in "/~"):
         return frozenset({"unknown_path"}) | _listed(text.lstrip(HOLE), False)
@@ -46,7 +56,9 @@ def traits_of(call: "Call", cwd: str, word: Word) -> frozenset[str]:
     if isinstance(home, str) and (text == home or text.startswith(home + "/")):
         text = "~" + text[len(home) :]
     root = place.context("project_root")
-    path = absolute(cwd, text)
+    path = followed(call, absolute(cwd, text), itself or word.glob)
+    if path.startswith(HOLE):
+        return frozenset({"unknown_path"}) | _listed(path.lstrip(HOLE), False)
     found = {location(path, absolute("/", root) if isinstance(root, str) else absolute("/", place.cwd or NOWHERE), word.glob)}
     found |= _listed(path, word.glob)
     real = place.real(path)

@@ -235,6 +235,16 @@ INTERPRETERS: list[tuple[Any, Any]] = [
 ]  # fmt: skip
 
 TWO_STEPS: list[tuple[Any, Any]] = [
+    ("ln -s /etc/passwd /tmp/p && echo x > /tmp/p", "ln -s ../lib/a.h a.h && cat a.h"),
+    ("ln -s ~/.bashrc rc && echo x >> rc", "ln -s ~/.bashrc rc && ls -l rc"),
+    ("ln -s /etc /tmp/x && rm -rf /tmp/x/*", "ln -s /etc /tmp/x && rm /tmp/x"),
+    ("ln -s /etc/hosts && echo x > hosts", "ln -s /etc/hosts && cat hosts"),
+    ("ln -s ~/.claude s && echo {} > s/settings.json", "ln -s ../docs s && cat s/settings.md"),
+    ("mv src /tmp/x && rm -rf /tmp/x", "cp -r src /tmp/x && rm -rf /tmp/x"),
+    ("mv notes.txt /tmp && rm /tmp/notes.txt", "mv notes.txt /tmp && rm /tmp/other.log"),
+    ("mv -t /tmp src && rm -rf /tmp/src", "mv /tmp/a /tmp/b && rm -rf /tmp/b"),
+    ("mv src __pycache__/old && rm -rf __pycache__", "rm -rf __pycache__"),
+    ("mv src /dev/null", "cp src/a.py /dev/null"),
     ([write("/project/tidy.sh", SCRIPT), "sh tidy.sh"], [write("/project/tidy.sh", CLEAN), "sh tidy.sh"]),
     ([write("/project/tidy.py", "import shutil\nshutil.rmtree('/srv')\n"), "python3 tidy.py"],
      [write("/project/tidy.py", "print('tidy')\n"), "python3 tidy.py"]),

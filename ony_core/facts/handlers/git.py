@@ -227,7 +227,7 @@ def _files(shell: "Shell", line: Line, verb: str, stdin: Flow) -> None:
         commands.make_folder(shell, into)
         _fetched(shell, into, line.operands[0])
     if verb == "mv" and line.operands:
-        own.brought(shell, line.operands[-1])
+        own.brought(shell, line.operands[-1], line.operands[:-1])
     if verb == "rm" and "--cached" not in line.flags:
         for word in line.operands:
             commands.delete_file(shell, word, frozenset({"kept_by_git"}))

@@ -24,9 +24,11 @@ CREATE TABLE user (                       -- erasable side table of names: audit
   password TEXT, state TEXT NOT NULL DEFAULT 'active' CHECK (state IN ('active', 'disabled')), created_at INTEGER NOT NULL,
   UNIQUE (org_id, email)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX user_by_email ON user (email);
 
 CREATE TABLE totp (                       -- two secrets a user: login and approval are never the same factor
-  user_id TEXT NOT NULL REFERENCES user(id), org_id TEXT NOT NULL, purpose TEXT NOT NULL CHECK (purpose IN ('login', 'approval')),
+  user_id TEXT NOT NULL REFERENCES user(id), org_id TEXT NOT NULL, purpose TEXT NOT NULL
+  CHECK (purpose IN ('login', 'login_new', 'approval')),                     -- login_new: shown, and not yet proven by a first code
   secret_sealed BLOB NOT NULL, last_step INTEGER NOT NULL DEFAULT 0, confirmed_at INTEGER, PRIMARY KEY (user_id, purpose)
 ) STRICT, WITHOUT ROWID;
 
@@ -39,13 +41,17 @@ CREATE TABLE recovery_code (
   user_id TEXT NOT NULL REFERENCES user(id), org_id TEXT NOT NULL, digest BLOB NOT NULL, used_at INTEGER, PRIMARY KEY (user_id, digest)
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE web_session (
-  token_digest BLOB PRIMARY KEY, org_id TEXT NOT NULL, user_id TEXT NOT NULL REFERENCES user(id), created_at INTEGER NOT NULL, seen_at INTEGER NOT NULL,
-  confirmed_at INTEGER NOT NULL, agent TEXT NOT NULL DEFAULT ''
+CREATE TABLE web_session (                -- level half: the password held, the second factor is still missing. created_at: of the login, over all rotations
+  token_digest BLOB PRIMARY KEY, id TEXT NOT NULL UNIQUE, org_id TEXT NOT NULL, user_id TEXT NOT NULL REFERENCES user(id),
+  level TEXT NOT NULL CHECK (level IN ('half', 'full')), created_at INTEGER NOT NULL, seen_at INTEGER NOT NULL, confirmed_at INTEGER NOT NULL,
+  agent TEXT NOT NULL DEFAULT ''
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX session_by_user ON web_session (org_id, user_id);
 
-CREATE TABLE invitation (
-  digest BLOB PRIMARY KEY, org_id TEXT NOT NULL REFERENCES org(id), email TEXT NOT NULL, role TEXT NOT NULL, expires_at INTEGER NOT NULL, used_at INTEGER
+CREATE TABLE invitation (                 -- to a new person, or (reset = 1) to one who lost password or second factor
+  digest BLOB PRIMARY KEY, id TEXT NOT NULL UNIQUE, org_id TEXT NOT NULL REFERENCES org(id), email TEXT NOT NULL,
+  role TEXT NOT NULL CHECK (role IN ('admin', 'member', 'viewer')), reset INTEGER NOT NULL DEFAULT 0, created_at INTEGER NOT NULL,
+  expires_at INTEGER NOT NULL, used_at INTEGER
 ) STRICT, WITHOUT ROWID;
 
 -- ---------------------------------------------------------------- devices and connectors

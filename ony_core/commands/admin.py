@@ -17,14 +17,15 @@ from typing import Any
 from ony_core import canon, config
 from ony_core.clock import SystemClock
 from ony_core.commands.mode import code_from_owner
-from ony_core.errors import EXIT_OK, Malformed, OnyError, UsageError
+from ony_core.errors import EXIT_OK, Malformed, OnyError, Refused, UsageError
 from ony_core.model import RISKS
-from ony_core.server import admin, app
+from ony_core.server import admin, app, team
 
 HELP = "set up and look after a server: organisation, phones, enrolment codes, devices"
 EXAMPLE = """ony admin init --data /var/lib/ony --org "Example" --email you@example.com
 ony admin phone --data /var/lib/ony --email you@example.com --number +15550100123 --verified
 ony admin enroll-code --data /var/lib/ony
+ony admin user invite --email colleague@example.com --role member
 ony admin device revoke dev_0f3a… --data /var/lib/ony
 ony admin policy set --project shop --match "program acme verb deploy" --recipe sha256:… --risk medium"""
 
@@ -41,6 +42,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     phone.add_argument("--email", required=True, help="whose phone it is")
     phone.add_argument("--number", required=True, help="like +15550100123")
     phone.add_argument("--verified", action="store_true", help="you have made sure that the number is theirs")
+    _by(phone)
     code = _verb(verbs, "enroll-code", "a one-time code for `ony enroll`", _enroll_code)
     code.add_argument("--email", default="", help="whose connector it will be (default: the only user)")
     thaw = _verb(verbs, "thaw", "end a freeze; asks an approver's six-digit code", _thaw)
@@ -48,6 +50,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     _verb(verbs, "status", "what waits, and whether the server can write", _status)
     _listing(verbs, "device", "the phones that may decide", _devices)
     _listing(verbs, "connector", "the machines that ask", _connectors)
+    _user(verbs.add_parser("user", help="the people of an organisation", description="the people of an organisation"))
     _policy(verbs.add_parser("policy", help="your own rules on top of the taxonomy", description="your own rules on top of the taxonomy"))
 
 
@@ -69,6 +72,28 @@ def _listing(verbs: Any, word: str, text: str, act: Any) -> None:
     below = verbs.add_parser(word, help=text, description=text).add_subparsers(dest="what", required=True, metavar="list|revoke")
     _verb(below, "list", f"list {text}", act)
     _verb(below, "revoke", f"take one out of {text}, at once", _revoke).add_argument("id", help="as `list` shows it")
+
+
+def _user(parser: argparse.ArgumentParser) -> None:
+    below = parser.add_subparsers(dest="what", required=True, metavar="invite|list|role|reset|disable|enable")
+    _verb(below, "list", "list everybody, with role and state", _users)
+    invite = _verb(below, "invite", "a one-time code with which somebody joins; asks an approver's code", _invite)
+    invite.add_argument("--email", required=True, help="whom it is for")
+    invite.add_argument("--role", default="member", choices=team.ROLES)
+    invite.add_argument("--org", default="", help="the organisation's id (default: the only one)")
+    role = _verb(below, "role", "give somebody another role; asks an approver's code", _change_user)
+    reset = _verb(below, "reset", "a one-time code for a lost password or second factor; asks an approver's code", _change_user)
+    disable = _verb(below, "disable", "end somebody's sessions, phones and machines, at once", _change_user)
+    enable = _verb(below, "enable", "let somebody in again; asks an approver's code", _change_user)
+    for verb in (role, reset, disable, enable):
+        verb.add_argument("id", help="as `list` shows it")
+    role.add_argument("role", choices=team.ROLES)
+    for verb in (invite, role, reset, enable):
+        _by(verb)
+
+
+def _by(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--by", default="", metavar="EMAIL", help="the approver whose code confirms it (default: the only one)")
 
 
 def _policy(parser: argparse.ArgumentParser) -> None:
@@ -109,7 +134,7 @@ def _password(args: argparse.Namespace) -> str:
 
 
 def _phone(args: argparse.Namespace) -> None:
-    made = ask(args.folder, "POST", "/admin/phone", {"email": args.email, "number": args.number, "verified": args.verified})
+    made = _confirmed(args, "/admin/phone", {"email": args.email, "number": args.number, "verified": args.verified})
     if args.json:
         return print(json.dumps(made))
     print(f"Phone {args.number} is enrolled as {made['device_id']}.")
@@ -156,6 +181,34 @@ def _connectors(args: argparse.Namespace) -> None:
     _table(args, rows, names, "No machine is enrolled: `ony admin enroll-code` begins it.")
 
 
+def _users(args: argparse.Namespace) -> None:
+    rows = ask(args.folder, "GET", "/admin/users")["users"]
+    _table(args, rows, ("user_id", "email", "name", "role", "state"), "Nobody is in.")
+
+
+def _invite(args: argparse.Namespace) -> None:
+    _code_shown(args, _confirmed(args, "/admin/users/invite", {"email": args.email, "role": args.role, "org": args.org}))
+
+
+def _change_user(args: argparse.Namespace) -> None:
+    _insist_on_id(args.id, "user", "user")
+    path = f"/admin/users/{args.id}/{args.what}"
+    if args.what == "disable":
+        said = ask(args.folder, "POST", path, {})
+    else:
+        said = _confirmed(args, path, {"role": args.role} if args.what == "role" else {})
+    if args.what == "reset":
+        return _code_shown(args, said)
+    return print(json.dumps(said) if args.json else f"Done: {args.what} {args.id}.")
+
+
+def _code_shown(args: argparse.Namespace, said: dict[str, Any]) -> None:
+    if args.json:
+        return print(json.dumps(said))
+    print(f"{said['code']}\n\nFor {said['email']}, until {said['expires_at']}; it is shown this once. Carry it to them yourself.")
+    return None
+
+
 def _rules(args: argparse.Namespace) -> None:
     rows = ask(args.folder, "GET", "/admin/policy")["rules"]
     _table(args, rows, ("id", "project", "match", "risk", "recipe"), "No rules of your own: the taxonomy decides alone.")
@@ -174,6 +227,16 @@ def _remove_rule(args: argparse.Namespace) -> None:
     _insist_on_id(args.id, "rule", "policy")
     said = ask(args.folder, "POST", f"/admin/policy/{args.id}/remove", {"email": args.email, "code": code_from_owner()})
     print(json.dumps(said) if args.json else f"Removed: {said['match']} ({said['risk']}).")
+
+
+def _confirmed(args: argparse.Namespace, path: str, wish: dict[str, Any]) -> dict[str, Any]:
+    """Asked without a code first: before there is an approver, nobody could give one."""
+    try:
+        return ask(args.folder, "POST", path, wish)
+    except Refused as refused:
+        if refused.reason != "code_needed":
+            raise
+    return ask(args.folder, "POST", path, {**wish, "by": args.by, "code": code_from_owner()})
 
 
 def _insist_on_id(text: str, what: str, verb: str) -> None:
@@ -216,7 +279,7 @@ class Local(http.client.HTTPConnection):
 
 
 def ask(folder: Path, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    """One question to the running server. OnyError where there is none, or it says no."""
+    """One question to the running server. OnyError where there is none, Refused where it says no."""
     link = Local(folder / app.SOCKET)
     data = None if body is None else canon.dumps(body)
     try:
@@ -234,5 +297,5 @@ def ask(folder: Path, method: str, path: str, body: dict[str, Any] | None = None
     if not isinstance(said, dict):
         raise OnyError(f"the server in {folder} gave no usable answer", "look at its log")
     if not 200 <= status < 300:
-        raise OnyError(str(said["error"]["message"]), str(said["error"]["hint"]))
+        raise Refused(str(said["error"]["code"]), str(said["error"]["message"]), str(said["error"]["hint"]))
     return said

@@ -5,8 +5,6 @@ MUST: show a TOTP secret once, when it is made: a second phone of the same user 
 MUST NOT: put a phone number into an audit row or a listing; people see it masked.
 """
 
-import base64
-import hashlib
 import os
 import re
 from pathlib import Path
@@ -15,18 +13,18 @@ from typing import Any
 from ony_core import auditkey, canon, totp
 from ony_core.clock import Clock, new_id, rfc3339
 from ony_core.errors import Malformed, OnyError, UsageError
+from ony_core.server import confirmed, devices, passwords, strength
 from ony_core.server import keyring as keys
-from ony_core.server import passwords
 from ony_core.server.audit import Log
-from ony_core.server.connectors import fingerprint, origin
+from ony_core.server.connectors import origin
 from ony_core.server.keyring import Keyring
-from ony_core.server.message import Request, Response, answer, problem
+from ony_core.server.login import orgs_of as _orgs
+from ony_core.server.login import plain, the_user
+from ony_core.server.message import Request, Response, answer, fields, problem
 from ony_core.store import Store, Tx, rows
 from ony_core.store.org import Org
 
 DATABASE, AUDIT_KEY = "ony.db", "audit.key"
-ENROLL_S = 15 * 60
-PASSWORD_LENGTHS = (12, passwords.MAX_BYTES)
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}\Z", re.ASCII)
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,190}\Z")
 
@@ -38,7 +36,7 @@ def initialise(data: Path, org: str, email: str, password: str, clock: Clock) ->
     store = Store.open(data / DATABASE, clock)
     try:
         keyring = keys.create(data, store, clock)
-        org_id, user_id = new_id("org", clock), new_id("usr", clock)
+        org_id, user_id, email = new_id("org", clock), new_id("usr", clock), plain(email)
         store.write_now(lambda tx: tx.set_meta("server_id", clock.random(16).hex()))
         verification_key = auditkey.create_key(data / AUDIT_KEY, org_id)
         store.attach(audit_log(data, store, keyring, clock))
@@ -63,24 +61,31 @@ class Admin:
         self._store, self._keyring, self._clock = store, keyring, clock
 
     async def phone(self, request: Request) -> Response:
-        """{"email","number","verified"} -> {"device_id","totp_secret","otpauth_uri"}; the secret is null from the second phone on."""
-        wish = _body(request, {"email": str, "number": str, "verified": bool})
+        """{"email","number","verified","by"?,"code"?} -> {"device_id","totp_secret","otpauth_uri"}; the secret is null on a second phone.
+
+        code: an approver's, once there is one: a new phone is another one that may decide.
+        """
+        wish = fields(request, {"email": str, "number": str, "verified": bool}, {"by": "", "code": ""})
         if not _E164.match(wish["number"]):
             return problem(400, "bad_number", "that is not a phone number", "write it like +15550100123")
         if not wish["verified"]:
             return problem(400, "not_verified", "a number is used only once its owner has shown that it is theirs",
                            "call it yourself, then say so with --verified")  # fmt: skip
-        return await self._store.write(lambda tx: self._add_phone(tx, wish["email"], wish["number"]))
+        return await self._store.write(lambda tx: self._add_phone(tx, wish))
 
-    def _add_phone(self, tx: Tx, email: str, number: str) -> Response:
-        found = the_user(tx, email)
+    def _add_phone(self, tx: Tx, wish: dict[str, Any]) -> Response:
+        found, number = the_user(tx, wish["email"]), wish["number"]
         if found is None:
             return problem(404, "unknown_user", "no user has this email", "`ony admin init` made the first one")
         org, user = found
+        refusal = confirmed.by_approver(org, self._keyring, wish["by"], wish["code"], self._clock)
+        if refusal is not None:
+            return refusal
         device_id, now = new_id("dev", self._clock), self._clock.wall()
         seal = self._keyring.seal
         org.add_device(rows.Device(
-            device_id, org.id, user.id, "voice", masked(number), seal(number.encode(), "device.address", org.id, device_id, self._clock),
+            device_id, org.id, user.id, "voice", devices.masked(number),
+            seal(number.encode(), "device.address", org.id, device_id, self._clock),
             seal(self._clock.random(32), "device.decision_key", org.id, device_id, self._clock), "active", now, now,
         ))  # fmt: skip
         secret = self._first_secret(org, user)
@@ -99,37 +104,38 @@ class Admin:
     async def enroll_code(self, request: Request) -> Response:
         """{"email"} ("" = the only user) -> {"code","expires_at"}: the code carries the server key's fingerprint."""
         wish = _body(request, {"email": str})
-        secret = base64.b32encode(self._clock.random(10)).decode("ascii")
-        text = secret + fingerprint(self._keyring.verdict_public)
-        expires = self._clock.wall() + ENROLL_S
-        made = await self._store.write(lambda tx: _add_code(tx, wish["email"], "ONY" + text, expires))
-        if not made:
+        text, digest = devices.enroll_code(self._keyring, self._clock)
+        expires = self._clock.wall() + devices.ENROLL_S
+
+        def add(tx: Tx) -> bool:
+            found = the_user(tx, wish["email"])
+            if found is not None:
+                devices.add_enroll_code(found[0], found[1], digest, expires)
+            return found is not None
+
+        if not await self._store.write(add):
             return problem(404, "unknown_user", "no user has this email, or there are several", "say whose connector it is with --email")
-        grouped = "-".join(text[i : i + 4] for i in range(0, len(text), 4))
-        return answer({"code": f"ony-{grouped}", "expires_at": rfc3339(expires)}, 201)
+        return answer({"code": text, "expires_at": rfc3339(expires)}, 201)
 
     async def devices(self, request: Request) -> Response:
-        return answer({"devices": self._store.read(lambda tx: [_shown(d) for org in _orgs(tx) for d in org.devices()])})
+        return answer({"devices": self._store.read(lambda tx: [devices.shown_device(d) for org in _orgs(tx) for d in org.devices()])})
 
     async def revoke_device(self, request: Request, device_id: str) -> Response:
-        done = await self._store.write(lambda tx: any(_revoke_device(org, device_id) for org in _orgs(tx)))
+        done = await self._store.write(lambda tx: any(devices.revoke_device(org, device_id, "local") for org in _orgs(tx)))
         return answer({"revoked": device_id}) if done else problem(404, "unknown_device", "there is no such active device")
 
     async def connectors(self, request: Request) -> Response:
-        return answer({"connectors": self._store.read(lambda tx: [_seen(c) for org in _orgs(tx) for c in org.connectors()])})
+        return answer(
+            {"connectors": self._store.read(lambda tx: [devices.shown_connector(c) for org in _orgs(tx) for c in org.connectors()])}
+        )
 
     async def revoke_connector(self, request: Request, connector_id: str) -> Response:
-        done = await self._store.write(lambda tx: any(_revoke_connector(org, connector_id) for org in _orgs(tx)))
+        done = await self._store.write(lambda tx: any(devices.revoke_connector(org, connector_id, "local") for org in _orgs(tx)))
         return answer({"revoked": connector_id}) if done else problem(404, "unknown_connector", "there is no such active connector")
 
     async def status(self, request: Request) -> Response:
         waiting = self._store.read(lambda tx: sum(len(org.waiting()) for org in _orgs(tx)))
         return answer({"waiting": waiting, "latched": self._store.latched})
-
-
-def masked(number: str) -> str:
-    """+15550100123 -> +1•••0123."""
-    return f"{number[:2]}•••{number[-4:]}"
 
 
 def _first(tx: Tx, org_id: str, name: str, user_id: str, email: str, hashed: str) -> None:
@@ -155,53 +161,8 @@ def _insist_on(org: str, email: str, password: str) -> None:
         raise UsageError("the organisation needs a name of at most 80 characters", "give it with --org")
     if not _EMAIL.match(email):
         raise UsageError("that is not an email address", "give it with --email")
-    if not PASSWORD_LENGTHS[0] <= len(password) or len(password.encode()) > PASSWORD_LENGTHS[1]:
-        raise UsageError(f"the password must have at least {PASSWORD_LENGTHS[0]} characters", "longer is better; any characters will do")
-
-
-def _orgs(tx: Tx) -> list[Org]:
-    return [tx.org(org_id) for org_id in tx.org_ids()]
-
-
-def the_user(tx: Tx, email: str) -> tuple[Org, rows.User] | None:
-    """The one user with this email; with no email, the one user there is."""
-    found = [(org, user) for org in _orgs(tx) for user in org.users() if email in ("", user.email)]
-    return found[0] if len(found) == 1 else None
-
-
-def _add_code(tx: Tx, email: str, code: str, expires: int) -> bool:
-    found = the_user(tx, email)
-    if found is None:
-        return False
-    org, user = found
-    org.add_enroll_code(hashlib.sha256(code.encode("ascii")).digest(), user.id, expires)
-    org.audit("enroll_code", user_id=user.id, expires_at=rfc3339(expires))
-    return True
-
-
-def _revoke_device(org: Org, device_id: str) -> bool:
-    if not org.revoke_device(device_id):
-        return False
-    org.bump_policy()
-    org.audit("device_revoked", device_id=device_id)
-    return True
-
-
-def _revoke_connector(org: Org, connector_id: str) -> bool:
-    if not org.revoke_connector(connector_id):
-        return False
-    org.audit("connector_revoked", connector_id=connector_id)
-    return True
-
-
-def _shown(device: rows.Device) -> dict[str, Any]:
-    return {"device_id": device.id, "user_id": device.user_id, "kind": device.kind, "label": device.label, "state": device.state,
-            "created_at": rfc3339(device.created_at)}  # fmt: skip
-
-
-def _seen(connector: rows.Connector) -> dict[str, Any]:
-    seen = rfc3339(connector.seen_at) if connector.seen_at else None
-    return {"connector_id": connector.id, "user_id": connector.user_id, "name": connector.name, "state": connector.state, "seen_at": seen}
+    if weak := strength.trouble(password, (org, email)):
+        raise UsageError(weak, "longer is better; any characters will do")
 
 
 def _body(request: Request, shape: dict[str, type]) -> dict[str, Any]:

@@ -21,16 +21,23 @@ from ony_core.clock import Clock
 from ony_core.config import Config, data_folder, host_and_port
 from ony_core.errors import OnyError
 from ony_core.server import tls
+from ony_core.server.account import Account
 from ony_core.server.admin import DATABASE, Admin, audit_log
 from ony_core.server.connectors import Connectors
 from ony_core.server.desk import Desk
+from ony_core.server.devices import Devices
 from ony_core.server.freeze import Freezer
+from ony_core.server.history import History
 from ony_core.server.http import Limits, Listener
 from ony_core.server.keyring import Keyring
+from ony_core.server.login import Login
 from ony_core.server.meter import Family, Meter, Metrics, about_process
 from ony_core.server.openapi import OpenApi
+from ony_core.server.passwords import Doorkeeper
 from ony_core.server.policies import Policies
 from ony_core.server.routes import LOCAL, PUBLIC, Probes, Router
+from ony_core.server.sessions import Sessions
+from ony_core.server.team import Team
 from ony_core.server.telephone import Telephone
 from ony_core.states import WAITING as WAITING_STATES
 from ony_core.store import Store, Tx
@@ -95,12 +102,21 @@ class App:
         telephone = self._telephone(store, desk, keyring)
         desk.resume()
         self._ending.push_async_callback(_cancelled, asyncio.create_task(desk.sweep()))
-        await self._listen(store, {
+        server, door = self._config.server, Doorkeeper(self._clock)
+        secure = bool(server.tls_local or server.tls_cert) or server.public_url.startswith("https://")
+        sessions = Sessions(store, self._clock, public_url=server.public_url, secure=secure)
+        people = (store, keyring, sessions, door, self._clock)
+        await self._listen(store, sessions, {
             "probes": Probes(store, voice=telephone is not None),
             "connectors": Connectors(store, keyring, desk, self._config, self._clock),
             "telephone": telephone,
             "admin": Admin(store, keyring, self._config, self._clock),
-            "freezer": Freezer(store, keyring, desk, self._clock),
+            "freezer": Freezer(store, keyring, desk, self._clock, door),
+            "login": Login(*people),
+            "account": Account(*people),
+            "team": Team(store, keyring, self._clock),
+            "devices": Devices(store, keyring, self._clock),
+            "history": History(store),
             "policies": Policies(store, keyring, self._clock),
             "metrics": Metrics(self._meter, self._config.server.metrics_token) if self._config.server.metrics_token else None,
             "openapi": OpenApi(),
@@ -122,12 +138,12 @@ class App:
         desk.channels.append(telephone)
         return telephone
 
-    async def _listen(self, store: Store, parts: dict[str, Any]) -> None:
+    async def _listen(self, store: Store, sessions: Sessions, parts: dict[str, Any]) -> None:
         server, certificates = self._config.server, self._certificates()
         local = Listener(Router(store, parts, LOCAL, self._meter).answer, None, limits=self._limits, meter=self._meter)
         self._ending.push_async_callback(local.stop)
         await local.start_unix(self.data / SOCKET)
-        router = Router(store, parts, PUBLIC, self._meter)
+        router = Router(store, parts, PUBLIC, self._meter, sessions)
         public = Listener(
             router.answer, hosts(self._config), trusted=router.trusted, limits=self._limits, proxies=server.trusted_proxies,
             headers=(HSTS,) if certificates or server.public_url.startswith("https://") else (),

@@ -5,6 +5,8 @@ MUST: count wrong codes per user and channel; five in a row close that channel f
 MUST NOT: tell a wrong code from one that was used before.
 """
 
+from collections.abc import Callable
+
 from ony_core import totp
 from ony_core.clock import Clock
 from ony_core.server.keyring import Keyring
@@ -15,13 +17,18 @@ FAILURES = 5
 CLOSED_S = 15 * 60
 
 
-def check(org: Org, keyring: Keyring, user_id: str, channel: str, code: str, clock: Clock) -> str:
-    """RIGHT (and used up), WRONG, or CLOSED. A user without an approval secret has no right code."""
+def check(org: Org, keyring: Keyring, user_id: str, channel: str, code: str, clock: Clock, purpose: str = "approval") -> str:
+    """RIGHT (and used up), WRONG, or CLOSED. A user without a secret of this purpose has no right code."""
+    return counted(org, user_id, channel, clock, lambda: _burnt(org, keyring, user_id, code, clock.wall(), purpose))
+
+
+def counted(org: Org, user_id: str, channel: str, clock: Clock, burnt: Callable[[], bool]) -> str:
+    """burnt: uses the code up, if it is right; not asked while the channel is closed."""
     now = clock.wall()
     failures, closed_until = org.code_failures(user_id, channel)
     if closed_until > now:
         return CLOSED
-    if _burnt(org, keyring, user_id, code, now):
+    if burnt():
         org.set_code_failures(user_id, channel, 0, None)
         return RIGHT
     closes = failures + 1 >= FAILURES
@@ -30,10 +37,10 @@ def check(org: Org, keyring: Keyring, user_id: str, channel: str, code: str, clo
     return CLOSED if closes else WRONG
 
 
-def _burnt(org: Org, keyring: Keyring, user_id: str, code: str, now: int) -> bool:
-    kept = org.totp(user_id, "approval")
+def _burnt(org: Org, keyring: Keyring, user_id: str, code: str, now: int, purpose: str) -> bool:
+    kept = org.totp(user_id, purpose)
     if kept is None:
         return False
-    secret = keyring.unseal(kept.secret_sealed, "totp.approval", org.id, user_id).decode("ascii")
+    secret = keyring.unseal(kept.secret_sealed, f"totp.{purpose}", org.id, user_id).decode("ascii")
     step = totp.matching_step(secret, code, now, kept.last_step)
-    return step is not None and org.burn_step(user_id, "approval", step)
+    return step is not None and org.burn_step(user_id, purpose, step)

@@ -1,17 +1,19 @@
 """A change on the local socket that takes an approver's code: whose it is, and whether the code is right.
 
 MUST: run inside the transaction of the change, so that the code is burnt with it.
+MUST: ask for it as soon as anybody in the organisation has an approval secret; revoking phones does not unlock the door again.
 """
 
 from ony_core.clock import Clock
-from ony_core.server import codes
-from ony_core.server.admin import the_user
+from ony_core.server import codes, factors
 from ony_core.server.keyring import Keyring
+from ony_core.server.login import the_user
 from ony_core.server.message import Response, problem
 from ony_core.store import Tx, rows
 from ony_core.store.org import Org
 
 CHANNEL = "admin"
+CODE_LENGTH = 6
 _SAID = {codes.WRONG: "the code is wrong or was used before", codes.CLOSED: "too many wrong codes: this way is closed for 15 minutes"}
 
 
@@ -25,3 +27,21 @@ def by_code(tx: Tx, keyring: Keyring, email: str, code: str, clock: Clock) -> tu
     if result != codes.RIGHT:
         return problem(403, result, _SAID[result], "use the six digits that your authenticator shows now")
     return org, user
+
+
+def by_approver(org: Org, keyring: Keyring, by: str, code: str, clock: Clock) -> Response | None:
+    """None: confirmed, or nobody can confirm anything yet. by: the approver's address, "" = the only one. A recovery code will do too."""
+    approvers = [user for user in org.approvers() if by in ("", user.email)]
+    if not org.approvers():
+        return None
+    if not code:
+        return problem(403, "code_needed", "this needs an approver's six-digit code", "give it when asked")
+    if len(approvers) != 1:
+        return problem(404, "unknown_approver", "no approver has this address, or there are several", "say who confirms it with --by")
+    if len(code) > CODE_LENGTH:
+        result = factors.recover(org, approvers[0].id, code, clock)
+    else:
+        result = codes.check(org, keyring, approvers[0].id, CHANNEL, code, clock)
+    if result != codes.RIGHT:
+        return problem(403, result, _SAID[result], "use the six digits that your authenticator shows now")
+    return None

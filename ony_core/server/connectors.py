@@ -5,7 +5,6 @@ MUST: show a connector nothing of another connector's requests; an id that is no
 MUST NOT: believe a mode, a risk or a title a connector sends.
 """
 
-import base64
 import hashlib
 import re
 from typing import Any
@@ -16,6 +15,7 @@ from ony_core.errors import Malformed, Refused
 from ony_core.model import MODES
 from ony_core.server import modes
 from ony_core.server.desk import Desk
+from ony_core.server.devices import fingerprint
 from ony_core.server.keyring import Keyring
 from ony_core.server.message import Request, Response, answer, problem
 from ony_core.store import Store, Tx, rows
@@ -216,11 +216,6 @@ class Connectors:
             return answer(self._store.read(lambda tx: tx.org(connector.org_id).consistency(sizes["from"], sizes["to"])))
         except Refused as refused:
             return _refusal(refused)
-
-
-def fingerprint(public: bytes) -> str:
-    """The first 80 bits of SHA-256(server key), as the second half of a one-time code carries them."""
-    return base64.b32encode(hashlib.sha256(public).digest()[:10]).decode("ascii")
 
 
 def origin(tx: Tx, org_id: str) -> str:

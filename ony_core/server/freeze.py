@@ -13,32 +13,33 @@ from ony_core.errors import Malformed, Refused
 from ony_core.server import confirmed
 from ony_core.server.desk import Desk
 from ony_core.server.keyring import Keyring
+from ony_core.server.login import account, plain, put_off
 from ony_core.server.message import Request, Response, answer, problem
 from ony_core.server.passwords import Doorkeeper
 from ony_core.store import Store, Tx, rows
 from ony_core.store.org import Org
 
-_NO = {"too_many_tries": 429, "busy": 503, "too_long": 400}
-
 
 class Freezer:
-    def __init__(self, store: Store, keyring: Keyring, desk: Desk, clock: Clock) -> None:
+    """door: shared with the login, so that there is one count of tries and one queue of hashes."""
+
+    def __init__(self, store: Store, keyring: Keyring, desk: Desk, clock: Clock, door: Doorkeeper | None = None) -> None:
         self._store, self._keyring, self._desk, self._clock = store, keyring, desk, clock
-        self._door = Doorkeeper(clock)
+        self._door = door or Doorkeeper(clock)
 
     async def freeze(self, request: Request) -> Response:
         """{"email","password"} -> {"frozen": true}, also where it is frozen already."""
         wish = _texts(request, ("email", "password"))
-        found = self._store.read(lambda tx: _account(tx, wish["email"]))
-        stored = found[1] if found else ""
+        found = self._store.read(lambda tx: account(tx, wish["email"]))
+        stored = self._store.read(lambda tx: tx.org(found.org_id).password(found.id)) if found else ""
         try:
-            right = await self._door.check(wish["email"], stored, wish["password"], request.peer)
+            right = await self._door.check(f"{plain(wish['email'])} ", stored, wish["password"], request.peer)
         except Refused as refused:
-            return problem(_NO[refused.reason], refused.reason, refused.what)
+            return put_off(refused)
         if not right or found is None:
             return problem(403, "wrong_password", "this email and password do not belong together")
-        stopped = await self._store.write(lambda tx: _frozen(tx.org(found[0].org_id), found[0], self._clock.wall()))
-        await self._desk.settled(found[0].org_id, stopped)
+        stopped = await self._store.write(lambda tx: _frozen(tx.org(found.org_id), found, self._clock.wall()))
+        await self._desk.settled(found.org_id, stopped)
         return answer({"frozen": True, "stopped": len(stopped)})
 
     async def thaw(self, request: Request) -> Response:
@@ -54,13 +55,6 @@ class Freezer:
         org.freeze(None)
         org.audit("thawed", user_id=user.id)
         return answer({"frozen": False})
-
-
-def _account(tx: Tx, email: str) -> tuple[rows.User, str] | None:
-    """The one active user with this email, and the stored hash of their password."""
-    found = [(org, user) for org_id in tx.org_ids() for org in (tx.org(org_id),) for user in org.users() if user.email == email]
-    active = [(user, org.password(user.id)) for org, user in found if user.state == "active"]
-    return active[0] if len(active) == 1 else None
 
 
 def _frozen(org: Org, user: rows.User, now: int) -> list[rows.Handoff]:

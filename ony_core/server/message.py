@@ -43,3 +43,18 @@ def answer(value: Any, status: int = 200) -> Response:
 def problem(status: int, code: str, message: str, hint: str = "") -> Response:
     """{"error":{"code","message","hint"}}: code is a closed word, message and hint are for people and hold nothing of the request."""
     return Response(status, canon.dumps({"error": {"code": code, "message": message, "hint": hint}}))
+
+
+def fields(request: Request, shape: dict[str, type], optional: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The JSON object of the body: these fields of these types, and of the optional ones (name -> default) those that are there."""
+    value, spare = canon.loads(request.body), optional or {}
+    if not isinstance(value, dict) or not set(shape) <= set(value) <= set(shape) | set(spare):
+        raise Malformed("the body is not an object of the expected fields")
+    found = {**spare, **value}
+    if any(type(found[name]) is not kind for name, kind in {**shape, **{name: type(one) for name, one in spare.items()}}.items()):
+        raise Malformed("a field of the body has another type")
+    return found
+
+
+def with_headers(response: Response, *headers: tuple[str, str]) -> Response:
+    return Response(response.status, response.body, response.content_type, (*response.headers, *headers))

@@ -10,8 +10,9 @@ from typing import Any
 
 from ony_core import __version__, canon
 from ony_core.model import KINDS
+from ony_core.server.doors import BROWSER, Route
 from ony_core.server.message import Request, Response
-from ony_core.server.routes import TABLE, Route
+from ony_core.server.routes import TABLE
 
 Schema = dict[str, Any]
 
@@ -47,7 +48,10 @@ _EVENT: Schema = {"oneOf": [
             ("session", "family")),
 ]}  # fmt: skip
 
-# handler -> the fields of its JSON body, all of them required
+_ROLE: Schema = {"enum": ["viewer", "member", "admin"]}
+_BY: dict[str, Schema] = {"by": _TEXT, "code": _TEXT}
+
+# handler -> the fields of its JSON body, all of them required but those of OPTIONAL
 SHAPES: dict[str, dict[str, Schema]] = {
     "connectors.enroll": {
         "code": _like("ony(-[A-Z2-7]{4}){8}"), "name": _like("[A-Za-z0-9][A-Za-z0-9 ._-]{0,39}"), "version": _like("[0-9A-Za-z.+-]{1,40}"),
@@ -67,20 +71,64 @@ SHAPES: dict[str, dict[str, Schema]] = {
     "connectors.events": {"events": {"type": "array", "maxItems": 200, "items": _EVENT}},
     "freezer.freeze": {"email": _TEXT, "password": _TEXT},
     "freezer.thaw": {"email": _TEXT, "code": _TEXT},
-    "admin.phone": {"email": _TEXT, "number": _like(r"\+[1-9][0-9]{6,14}"), "verified": _BOOLEAN},
+    "admin.phone": {"email": _TEXT, "number": _like(r"\+[1-9][0-9]{6,14}"), "verified": _BOOLEAN, **_BY},
     "admin.enroll_code": {"email": _TEXT},
+    "login.password": {"email": _TEXT, "password": _TEXT, "org": _TEXT},
+    "login.totp": {"code": _TEXT},
+    "login.recovery": {"code": _TEXT},
+    "login.enrol": {},
+    "login.enrolled": {"code": _TEXT},
+    "login.accept": {"code": _TEXT, "name": _TEXT, "password": _TEXT},
+    "login.logout": {},
+    "account.profile": {"name": _TEXT, "timezone": _TEXT},
+    "account.confirm": {"password": _TEXT, "code": _TEXT},
+    "account.password": {"old": _TEXT, "new": _TEXT},
+    "account.new_totp": {},
+    "account.totp_confirmed": {"code": _TEXT},
+    "account.recovery_codes": {},
+    "account.end_session": {},
+    "account.end_others": {},
+    "team.role": {"role": _ROLE},
+    "team.disable": {},
+    "team.enable": {},
+    "team.reset": {},
+    "team.end_sessions": {},
+    "team.invite": {"email": _TEXT, "role": _ROLE},
+    "team.withdraw": {},
+    "team.local_invite": {"email": _TEXT, "role": _ROLE, "org": _TEXT, **_BY},
+    "team.local_role": {"role": _ROLE, **_BY},
+    "team.local_reset": _BY,
+    "team.local_disable": {},
+    "team.local_enable": _BY,
+    "devices.rename_device": {"label": _TEXT},
+    "devices.revoke_device": {},
+    "devices.rename_connector": {"name": _TEXT},
+    "devices.revoke_connector": {},
+    "devices.enroll_code": {},
 }  # fmt: skip
+OPTIONAL: dict[str, tuple[str, ...]] = {
+    "admin.phone": tuple(_BY), "login.password": ("org",), "team.local_invite": ("org", *_BY), "team.local_role": tuple(_BY),
+    "team.local_reset": tuple(_BY), "team.local_enable": tuple(_BY),
+}  # fmt: skip
+_TIME: Schema = {"type": "string", "format": "date-time"}
 QUERIES: dict[str, dict[str, Schema]] = {
+    "history.handoffs": {
+        **dict.fromkeys(("state", "risk", "action", "connector", "session", "decided_by", "before"), _TEXT), "from": _TIME, "to": _TIME,
+        "limit": {"type": "integer", "minimum": 1, "maximum": 200},
+    },
     "connectors.look": {"wait": {"type": "integer", "minimum": 0, "maximum": 25}},
     "connectors.consistency": {"from": {"type": "integer", "minimum": 0}, "to": {"type": "integer", "minimum": 0}},
+}  # fmt: skip
+_SECURITY: dict[str, list[dict[str, list[str]]]] = {
+    "connector": [{"connector": []}],
+    **{who: [{"session": []}] for who in BROWSER if who != "visitor"},
 }
-_SECURITY: dict[str, list[dict[str, list[str]]]] = {"connector": [{"connector": []}]}
 _ERROR: Schema = {
     "type": "object", "required": ["error"],
     "properties": {"error": {"type": "object", "required": ["code", "message", "hint"], "properties": {
         "code": _TEXT, "message": _TEXT, "hint": _TEXT}}},
 }  # fmt: skip
-_EMPTY = frozenset({"connectors.events"})  # answered 204
+_EMPTY = frozenset({"connectors.events", "login.logout", "account.end_session", "team.withdraw"})  # answered 204
 _SAYS_WHY = frozenset({"probes.ready"})  # its 503 is its answer
 _PLAIN = {"probes.health": "text/plain", "metrics.show": "text/plain", "telephone.webhook": "application/xml"}
 
@@ -96,7 +144,11 @@ def described(table: tuple[Route, ...] = TABLE) -> Schema:
         "paths": paths,
         "components": {
             "schemas": {"Problem": _ERROR},
-            "securitySchemes": {"connector": {"type": "http", "scheme": "bearer"}, "metrics": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "connector": {"type": "http", "scheme": "bearer"},
+                "metrics": {"type": "http", "scheme": "bearer"},
+                "session": {"type": "apiKey", "in": "cookie", "name": "__Host-ony"},
+            },
         },
     }
 
@@ -112,13 +164,16 @@ class OpenApi:
 
 def _operation(route: Route) -> Schema:
     words = re.findall(r"\{([a-z]+)\}", route.path)
-    where = [{"name": word, "in": "path", "required": True, "schema": _WORDS.get(word, _TEXT)} for word in words]
+    where: list[Schema] = [{"name": word, "in": "path", "required": True, "schema": _WORDS.get(word, _WORDS["id"])} for word in words]
     queries = QUERIES.get(route.handler, {}).items()
-    where += [{"name": name, "in": "query", "required": name != "wait", "schema": schema} for name, schema in queries]
+    where += [
+        {"name": name, "in": "query", "required": route.handler == "connectors.consistency", "schema": schema} for name, schema in queries
+    ]
     found: Schema = {
         "operationId": f"{route.method.lower()} {route.handler}",
         "tags": [route.part],
         "x-ony-who": route.who,
+        "x-ony-fresh": route.fresh,
         "parameters": where,
         "responses": _responses(route),
     }
@@ -144,4 +199,4 @@ def _takes(route: Route) -> str:
 
 def _body(route: Route) -> Schema:
     fields = SHAPES.get(route.handler)
-    return {"type": "object"} if fields is None else _object(fields)
+    return {"type": "object"} if fields is None else _object(fields, OPTIONAL.get(route.handler, ()))

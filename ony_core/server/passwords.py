@@ -14,8 +14,9 @@ import hashlib
 import hmac
 import ipaddress
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ony_core.clock import Clock
 from ony_core.errors import Refused
@@ -44,6 +45,11 @@ def holds(stored: str, password: str) -> bool:
     grain, many = (base64.b64decode(salt), int(rounds)) if known else (b"\0" * 16, ITERATIONS)
     digest = hashlib.pbkdf2_hmac("sha256", password.encode(), grain, many)
     return hmac.compare_digest(base64.b64encode(digest).decode(), wanted) and known
+
+
+def outdated(stored: str) -> bool:
+    """Whether a hash was made with fewer rounds than are made today."""
+    return not stored.startswith(f"pbkdf2-sha256${ITERATIONS}$")
 
 
 @dataclass(slots=True)
@@ -79,12 +85,16 @@ class Doorkeeper:
         """stored: the account's hash, "" where there is none. Refused: too_long, too_many_tries (wait a while), busy (ask again)."""
         if len(password.encode("utf-8", "replace")) > MAX_BYTES:
             raise Refused("too_long", "a password has at most 1,024 bytes")
-        key = f"{account}|{network_of(peer)}"
+        key = hashlib.sha256(f"{account}|{network_of(peer)}".encode("utf-8", "replace")).hexdigest()  # a name may be 60 KB long
         self._admit(key, network_of(peer))
-        right = await self._hashed(stored, password)
+        right = await self._in_turn(holds, stored, password)
         if right:
             self._accounts.pop(key, None)
         return right
+
+    async def hashed(self, password: str) -> str:
+        """A hash to store, made in the same queue. Refused: busy."""
+        return await self._in_turn(hashed, password, self._clock.random(16))
 
     def _admit(self, account: str, address: str) -> None:
         now = self._clock.boot()
@@ -98,13 +108,13 @@ class Doorkeeper:
             wait = FIRST_WAIT_S * 2 ** min(found.failures - FREE_FAILURES, 10)
             found.closed_until = now + min(wait, LONGEST_WAIT_S)
 
-    async def _hashed(self, stored: str, password: str) -> bool:
+    async def _in_turn(self, work: Callable[..., T], *given: Any) -> T:
         if self._queued >= QUEUE:
             raise Refused("busy", "the server is checking other passwords")
         self._queued += 1
         try:
             async with self._hashing:
-                return await asyncio.to_thread(holds, stored, password)
+                return await asyncio.to_thread(work, *given)
         finally:
             self._queued -= 1
 

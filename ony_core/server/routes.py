@@ -10,30 +10,15 @@ import hashlib
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from ony_core.errors import Malformed, OnyError, Refused
-from ony_core.server.message import Request, Response, answer, problem
+from ony_core.server import doors
+from ony_core.server.doors import BROWSER, Route, Who
+from ony_core.server.message import Request, Response, answer, problem, with_headers
 from ony_core.server.meter import Family, Meter
+from ony_core.server.sessions import FULL, Sessions
 from ony_core.store import Store, StoreUnavailable, rows
-
-Who = Literal["anyone", "connector", "provider", "owner-local"]
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """handler: "part.method". Where who is connector, the method gets the request and the connector's row; then the path's {words}."""
-
-    method: str
-    path: str
-    handler: str
-    who: Who
-
-    @property
-    def part(self) -> str:
-        return self.handler.partition(".")[0]
-
 
 TABLE = (
     Route("GET", "/healthz", "probes.health", "anyone"),
@@ -50,11 +35,54 @@ TABLE = (
     Route("POST", "/v1/modes", "connectors.modes", "connector"),
     Route("POST", "/v1/events", "connectors.events", "connector"),
     Route("GET", "/v1/audit/consistency", "connectors.consistency", "connector"),
+    Route("POST", "/v1/login", "login.password", "visitor"),
+    Route("POST", "/v1/login/totp", "login.totp", "half"),
+    Route("POST", "/v1/login/recovery", "login.recovery", "half"),
+    Route("POST", "/v1/login/enrol", "login.enrol", "half"),
+    Route("POST", "/v1/login/enrol/confirm", "login.enrolled", "half"),
+    Route("POST", "/v1/invitations/accept", "login.accept", "visitor"),
+    Route("POST", "/v1/logout", "login.logout", "viewer"),
+    Route("GET", "/v1/me", "account.me", "viewer"),
+    Route("POST", "/v1/me/profile", "account.profile", "viewer"),
+    Route("POST", "/v1/me/confirm", "account.confirm", "viewer"),
+    Route("POST", "/v1/me/password", "account.password", "viewer", fresh=True),
+    Route("POST", "/v1/me/totp", "account.new_totp", "viewer", fresh=True),
+    Route("POST", "/v1/me/totp/confirm", "account.totp_confirmed", "viewer", fresh=True),
+    Route("POST", "/v1/me/recovery-codes", "account.recovery_codes", "viewer", fresh=True),
+    Route("GET", "/v1/me/sessions", "account.sessions", "viewer"),
+    Route("POST", "/v1/me/sessions/{session}/end", "account.end_session", "viewer"),
+    Route("POST", "/v1/me/sessions/end-others", "account.end_others", "viewer"),
+    Route("GET", "/v1/users", "team.users", "viewer"),
+    Route("POST", "/v1/users/{user}/role", "team.role", "admin", fresh=True),
+    Route("POST", "/v1/users/{user}/disable", "team.disable", "admin", fresh=True),
+    Route("POST", "/v1/users/{user}/enable", "team.enable", "admin", fresh=True),
+    Route("POST", "/v1/users/{user}/reset", "team.reset", "admin", fresh=True),
+    Route("POST", "/v1/users/{user}/end-sessions", "team.end_sessions", "admin", fresh=True),
+    Route("GET", "/v1/invitations", "team.invitations", "admin"),
+    Route("POST", "/v1/invitations", "team.invite", "admin", fresh=True),
+    Route("POST", "/v1/invitations/{invitation}/withdraw", "team.withdraw", "admin", fresh=True),
+    Route("GET", "/v1/devices", "devices.devices", "viewer"),
+    Route("POST", "/v1/devices/{device}/rename", "devices.rename_device", "member", fresh=True, own=True),
+    Route("POST", "/v1/devices/{device}/revoke", "devices.revoke_device", "member", fresh=True, own=True),
+    Route("GET", "/v1/connectors", "devices.connectors", "viewer"),
+    Route("POST", "/v1/connectors/enroll-code", "devices.enroll_code", "member", fresh=True),
+    Route("POST", "/v1/connectors/{connector}/rename", "devices.rename_connector", "member", own=True),
+    Route("POST", "/v1/connectors/{connector}/revoke", "devices.revoke_connector", "member", fresh=True, own=True),
+    Route("GET", "/v1/history", "history.handoffs", "viewer"),
+    Route("GET", "/v1/history/{request}", "history.handoff", "viewer"),
+    Route("GET", "/v1/policies", "history.policies", "viewer"),
+    Route("GET", "/v1/modes", "history.modes", "viewer"),
     Route("POST", "/v1/freeze", "freezer.freeze", "anyone"),
     Route("POST", "/admin/thaw", "freezer.thaw", "owner-local"),
     Route("POST", "/v1/voice/{nonce}/{step}", "telephone.webhook", "provider"),
     Route("POST", "/admin/phone", "admin.phone", "owner-local"),
     Route("POST", "/admin/enroll-code", "admin.enroll_code", "owner-local"),
+    Route("GET", "/admin/users", "team.local_users", "owner-local"),
+    Route("POST", "/admin/users/invite", "team.local_invite", "owner-local"),
+    Route("POST", "/admin/users/{id}/role", "team.local_role", "owner-local"),
+    Route("POST", "/admin/users/{id}/reset", "team.local_reset", "owner-local"),
+    Route("POST", "/admin/users/{id}/disable", "team.local_disable", "owner-local"),
+    Route("POST", "/admin/users/{id}/enable", "team.local_enable", "owner-local"),
     Route("GET", "/admin/devices", "admin.devices", "owner-local"),
     Route("POST", "/admin/devices/{id}/revoke", "admin.revoke_device", "owner-local"),
     Route("GET", "/admin/connectors", "admin.connectors", "owner-local"),
@@ -64,10 +92,12 @@ TABLE = (
     Route("POST", "/admin/policy/{id}/remove", "policies.remove", "owner-local"),
     Route("GET", "/admin/status", "admin.status", "owner-local"),
 )
-PUBLIC: tuple[Who, ...] = ("anyone", "connector", "provider")
+PUBLIC: tuple[Who, ...] = ("anyone", "connector", "provider", *BROWSER)
 LOCAL: tuple[Who, ...] = ("owner-local",)
 
-_WORDS = {"id": r"([a-z]{3,4}_[0-9a-f]{32})", "nonce": r"[0-9a-f]{64}", "step": r"[a-z]{1,10}"}
+_ID = r"([a-z]{3,4}_[0-9a-f]{32})"
+_WORDS = {"nonce": r"[0-9a-f]{64}", "step": r"[a-z]{1,10}"}  # every other word of a path is an id
+Handler = Callable[..., Awaitable[Response]]
 _BEARER = re.compile(r"Bearer ([A-Za-z0-9_.-]{20,200})\Z", re.ASCII)
 
 REQUESTS = Family(
@@ -81,9 +111,18 @@ log = logging.getLogger("ony.http")
 class Router:
     """The part of TABLE that one listener serves. parts: name -> object with the methods; a part that is None has no routes."""
 
-    def __init__(self, store: Store, parts: Mapping[str, Any], whose: tuple[Who, ...], meter: Meter | None = None) -> None:
-        self._store, self._local, self._meter = store, "owner-local" in whose, meter or Meter()
-        served = [route for route in TABLE if route.who in whose and parts[route.part] is not None]
+    def __init__(
+        self,
+        store: Store,
+        parts: Mapping[str, Any],
+        whose: tuple[Who, ...],
+        meter: Meter | None = None,
+        sessions: Sessions | None = None,
+    ) -> None:
+        if sessions is None and "visitor" in whose:
+            raise ValueError("routes for people need their sessions")
+        self._store, self._local, self._meter, self._sessions = store, "owner-local" in whose, meter or Meter(), sessions
+        served = [route for route in TABLE if route.who in whose and parts.get(route.part) is not None]
         self._routes = [(route, _pattern(route.path), _method(route, parts)) for route in served]
 
     async def answer(self, request: Request) -> Response:
@@ -106,12 +145,13 @@ class Router:
             return self._trouble(500, "failed", error)
 
     def trusted(self, request: Request) -> bool:
-        """Whether it carries an active connector's token."""
+        """Whether it carries an active connector's token, or a whole session."""
         try:
             connector = self._connector(request)
+            caller = self._sessions.caller(request) if self._sessions and connector is None else None
         except Malformed:
             return False
-        return connector is not None and connector.state == "active"
+        return (connector is not None and connector.state == "active") or (caller is not None and caller.session.level == FULL)
 
     def _trouble(self, status: int, code: str, error: OnyError) -> Response:
         log.error("a request failed: %s", error)
@@ -126,19 +166,37 @@ class Router:
         found = next((item for item in fitting if item[0].method == request.method), None)
         if found is None:
             allowed = ", ".join(sorted(route.method for route, _, _ in fitting))
-            return _with(problem(405, "method", "this address takes another method"), ("Allow", allowed))
+            return with_headers(problem(405, "method", "this address takes another method"), ("Allow", allowed))
         route, match, method = found
-        if request.body and route.who != "provider" and not _is_json(request):
+        said = bool(request.body) or (route.who in BROWSER and route.method == "POST")  # no form of another page says that it is JSON
+        if said and route.who != "provider" and not _is_json(request):
             return problem(415, "not_json", "the body must be JSON", "send Content-Type: application/json")
+        if route.who in BROWSER and self._sessions is not None:
+            return await self._for_people(route, request, method, match, self._sessions)
         if route.who != "connector":
             return await method(request, *match.groups())
         connector = self._connector(request)
         if connector is None:
-            return _with(problem(401, "unknown_token", "this needs the token of an enrolled connector", "run `ony enroll`"),
+            return with_headers(problem(401, "unknown_token", "this needs the token of an enrolled connector", "run `ony enroll`"),
                          ("WWW-Authenticate", "Bearer"))  # fmt: skip
         if connector.state != "active":
             return problem(403, "connector_revoked", "this connector has been revoked", "enrol it again")
         return await method(request, connector, *match.groups())
+
+    async def _for_people(self, route: Route, request: Request, method: Handler, match: re.Match[str], sessions: Sessions) -> Response:
+        """What doors.py lets through. A refusal of somebody who is in is worth a line in the log."""
+        if (no := doors.stranger(route, request, sessions)) is not None or route.who == "visitor":
+            return no or await method(request)
+        caller = sessions.caller(request)
+        no = doors.refused(route, caller)
+        if no is None and caller is not None:
+            words = dict(zip(re.findall(r"\{([a-z]+)\}", route.path), match.groups(), strict=True))
+            no = doors.missing(route, caller, words, self._store)
+        if caller is None or no is not None:
+            log.warning("a request for people's routes was refused to %s", request.peer)
+            return no or doors.NOT_HERE
+        await sessions.seen(caller)
+        return await method(request, caller, *match.groups())
 
     def _connector(self, request: Request) -> rows.Connector | None:
         match = _BEARER.match(request.header("authorization"))
@@ -170,19 +228,15 @@ def _has_phone(tx: Any) -> bool:
     return any(device.state == "active" for org_id in tx.org_ids() for device in tx.org(org_id).devices())
 
 
-def _method(route: Route, parts: Mapping[str, Any]) -> Callable[..., Awaitable[Response]]:
-    method: Callable[..., Awaitable[Response]] = getattr(parts[route.part], route.handler.partition(".")[2])
+def _method(route: Route, parts: Mapping[str, Any]) -> Handler:
+    method: Handler = getattr(parts[route.part], route.handler.partition(".")[2])
     return method
 
 
 def _pattern(path: str) -> re.Pattern[str]:
-    return re.compile(re.sub(r"\{([a-z]+)\}", lambda word: _WORDS[word[1]], path), re.ASCII)
+    return re.compile(re.sub(r"\{([a-z]+)\}", lambda word: _WORDS.get(word[1], _ID), path), re.ASCII)
 
 
 def _is_json(request: Request) -> bool:
     kind, _, parameters = request.header("content-type").lower().partition(";")
     return kind.strip() == "application/json" and parameters.strip() in ("", "charset=utf-8")
-
-
-def _with(response: Response, header: tuple[str, str]) -> Response:
-    return Response(response.status, response.body, response.content_type, (*response.headers, header))

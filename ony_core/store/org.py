@@ -6,16 +6,17 @@ change in the same transaction.
 """
 
 import sqlite3
-from typing import Any, TypeVar
+from typing import Any
 
 from ony_core import canon, states
 from ony_core.clock import Clock
 from ony_core.errors import Refused
 from ony_core.store import rows
+from ony_core.store.people import People
+from ony_core.store.people import mine as _mine
+from ony_core.store.people import one as _one
 from ony_core.store.rows import columns
 
-_USER = f"SELECT {columns(rows.User)} FROM user WHERE org_id = ?"
-_TOTP = f"SELECT {columns(rows.Totp)} FROM totp WHERE org_id = ? AND user_id = ? AND purpose = ?"
 _DEVICE = f"SELECT {columns(rows.Device)} FROM device WHERE org_id = ?"
 _CONNECTOR = f"SELECT {columns(rows.Connector)} FROM connector WHERE org_id = ?"
 _HANDOFF = f"SELECT {columns(rows.Handoff)} FROM handoff WHERE org_id = ?"
@@ -23,12 +24,13 @@ _VERDICT = f"SELECT {columns(rows.Verdict)} FROM verdict WHERE org_id = ? AND re
 _CALLS = f"SELECT {columns(rows.Call)} FROM call WHERE org_id = ? AND request_id = ? ORDER BY created_at, nonce_digest"
 _MODE = f"SELECT {columns(rows.Mode)} FROM session_mode WHERE org_id = ? AND connector_id = ?"
 _LONGEST_WAIT_S = 900  # a handoff is rung within its deadline
-Row = TypeVar("Row")
+_FOREVER = 1 << 62
+_WANTED = frozenset({"state", "risk", "action", "connector_id", "session", "decided_by"})
 _STEPPED = frozenset({"reason", "decided_at", "decided_by"})
 _CALL_CHANGES = frozenset({"sid", "step", "tries", "prompts", "served_at_ms", "choice", "status", "status_seq", "ended_at"})
 
 
-class Org:
+class Org(People):
     """One organisation inside one transaction. log: the audit log; touched: organisations that wrote to it."""
 
     def __init__(self, db: sqlite3.Connection, org_id: str, log: Any, clock: Clock, touched: set[str]) -> None:
@@ -63,7 +65,7 @@ class Org:
             (self.id, connector_id, size, root, self._clock.wall()),
         )
 
-    # ---------------------------------------------------------------- people
+    # ---------------------------------------------------------------- the organisation itself
 
     def row(self) -> rows.Org | None:
         return _one(rows.Org, self._db.execute(f"SELECT {columns(rows.Org)} FROM org WHERE id = ?", (self.id,)))
@@ -71,59 +73,6 @@ class Org:
     def freeze(self, at: int | None) -> None:
         """at: UTC seconds; None = not frozen any more."""
         self._db.execute("UPDATE org SET frozen_at = ? WHERE id = ?", (at, self.id))
-
-    def password(self, user_id: str) -> str:
-        """The stored hash; "" for a user of another organisation or without one."""
-        found = self._db.execute("SELECT password FROM user WHERE org_id = ? AND id = ?", (self.id, user_id)).fetchone()
-        return str(found[0] or "") if found else ""
-
-    def user(self, user_id: str) -> rows.User | None:
-        return _one(rows.User, self._db.execute(_USER + " AND id = ?", (self.id, user_id)))
-
-    def user_by_email(self, email: str) -> rows.User | None:
-        return _one(rows.User, self._db.execute(_USER + " AND email = ?", (self.id, email)))
-
-    def users(self) -> list[rows.User]:
-        return [rows.User(*row) for row in self._db.execute(_USER + " ORDER BY created_at, id", (self.id,))]
-
-    def add_user(self, user_id: str, email: str, role: str, password: str) -> None:
-        self._db.execute(
-            "INSERT INTO user (id, org_id, email, role, password, created_at) VALUES (?, ?, ?, ?, ?, ?)",
-            (user_id, self.id, email, role, password, self._clock.wall()),
-        )
-
-    def totp(self, user_id: str, purpose: str) -> rows.Totp | None:
-        return _one(rows.Totp, self._db.execute(_TOTP, (self.id, user_id, purpose)))
-
-    def add_totp(self, user_id: str, purpose: str, secret_sealed: bytes) -> None:
-        _mine(self.user(user_id))
-        self._db.execute(
-            "INSERT INTO totp (user_id, org_id, purpose, secret_sealed) VALUES (?, ?, ?, ?)", (user_id, self.id, purpose, secret_sealed)
-        )
-
-    def burn_step(self, user_id: str, purpose: str, step: int) -> bool:
-        """Use up a code's time step. False where it, or a later one, was used before."""
-        done = self._db.execute(
-            "UPDATE totp SET last_step = ? WHERE org_id = ? AND user_id = ? AND purpose = ? AND last_step < ?",
-            (step, self.id, user_id, purpose, step),
-        )
-        return done.rowcount == 1
-
-    def code_failures(self, user_id: str, channel: str) -> tuple[int, int]:
-        """(wrong codes in a row, closed until) of one channel."""
-        found = self._db.execute(
-            "SELECT in_a_row, closed_until FROM code_failure WHERE org_id = ? AND user_id = ? AND channel = ?", (self.id, user_id, channel)
-        ).fetchone()
-        return (found[0], found[1] or 0) if found else (0, 0)
-
-    def set_code_failures(self, user_id: str, channel: str, in_a_row: int, closed_until: int | None) -> None:
-        _mine(self.user(user_id))
-        self._db.execute(
-            "INSERT INTO code_failure (user_id, org_id, channel, in_a_row, closed_until) VALUES (?, ?, ?, ?, ?)"
-            " ON CONFLICT (user_id, channel)"
-            " DO UPDATE SET in_a_row = excluded.in_a_row, closed_until = excluded.closed_until WHERE code_failure.org_id = excluded.org_id",
-            (user_id, self.id, channel, in_a_row, closed_until),
-        )
 
     # ---------------------------------------------------------------- devices and connectors
 
@@ -150,6 +99,9 @@ class Org:
         )
         return done.rowcount == 1
 
+    def rename_device(self, device_id: str, label: str) -> bool:
+        return self._db.execute("UPDATE device SET label = ? WHERE org_id = ? AND id = ?", (label, self.id, device_id)).rowcount == 1
+
     def bump_policy(self) -> None:
         """What bundles carry has changed: their version goes up."""
         self._db.execute("UPDATE org SET policy_version = policy_version + 1 WHERE id = ?", (self.id,))
@@ -167,6 +119,9 @@ class Org:
             " VALUES (?, ?, ?, ?, ?, 'active', ?, ?)",
             (connector_id, self.id, user_id, name, token_digest, self._clock.wall(), version),
         )
+
+    def rename_connector(self, connector_id: str, name: str) -> bool:
+        return self._db.execute("UPDATE connector SET name = ? WHERE org_id = ? AND id = ?", (name, self.id, connector_id)).rowcount == 1
 
     def saw_connector(self, connector_id: str) -> None:
         self._db.execute("UPDATE connector SET seen_at = ? WHERE org_id = ? AND id = ?", (self._clock.wall(), self.id, connector_id))
@@ -301,6 +256,25 @@ class Org:
         )
         return [rows.Handoff(*row) for row in found]
 
+    def history(self, limit: int, *, before: str = "", since: int = 0, until: int = _FOREVER, **wanted: str) -> list[rows.Handoff]:
+        """Newest first, of those made from `since` until just before `until`; before: the request after which the page begins.
+
+        wanted: state, risk, action, connector_id, session, decided_by.
+        """
+        if not wanted.keys() <= _WANTED:
+            raise ValueError("not a column to look for")
+        last = self.handoff(before) if before else None
+        if before and last is None:
+            return []
+        names = "".join(f" AND {name} = ?" for name in wanted)  # names from the closed set above
+        place = (last.created_at, last.created_at, last.id) if last else (_FOREVER, _FOREVER, "")
+        found = self._db.execute(
+            f"{_HANDOFF} AND created_at >= ? AND created_at < ? AND created_at <= ? AND (created_at < ? OR id < ?){names}"
+            " ORDER BY created_at DESC, id DESC LIMIT ?",
+            (self.id, since, until, *place, *wanted.values(), limit),
+        )
+        return [rows.Handoff(*row) for row in found]
+
     def add_handoff(self, handoff: rows.Handoff) -> None:
         """A new pending handoff and its audit row. Refused("id_reused") where the id is taken, by whomever."""
         _mine(self.connector(handoff.connector_id) if handoff.org_id == self.id else None)
@@ -399,14 +373,3 @@ class Org:
         )
         if done.rowcount != 1:
             raise Refused("unknown_call")
-
-
-def _one(kind: type[Row], found: sqlite3.Cursor) -> Row | None:
-    row = found.fetchone()
-    return None if row is None else kind(*row)
-
-
-def _mine(row: Any) -> None:
-    """What a new row names was found among this organisation's own."""
-    if row is None:
-        raise Refused("wrong_org")

@@ -25,7 +25,9 @@ class User:
     email: str
     name: str
     role: str
+    timezone: str
     state: str
+    created_at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,35 @@ class Totp:
     purpose: str
     secret_sealed: bytes
     last_step: int
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A person's session. level: half (a second factor is still missing) | full."""
+
+    token_digest: bytes
+    id: str
+    org_id: str
+    user_id: str
+    level: str
+    created_at: int
+    seen_at: int
+    confirmed_at: int
+    agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """reset: to somebody who is in already and lost password or second factor."""
+
+    digest: bytes
+    id: str
+    org_id: str
+    email: str
+    role: str
+    reset: int
+    created_at: int
+    expires_at: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,9 @@ _RESTART = "restart the server; it checks the log before it writes again"
 T = TypeVar("T")
 _CONNECTOR = f"SELECT {columns(rows.Connector)} FROM connector WHERE token_digest = ?"
 _ENROLL_CODE = f"SELECT {columns(rows.EnrollCode)} FROM enroll_code WHERE digest = ?"
+_SESSION = f"SELECT {columns(rows.Session)} FROM web_session WHERE token_digest = ?"
+_INVITATION = f"SELECT {columns(rows.Invitation)} FROM invitation WHERE digest = ? AND used_at IS NULL AND expires_at > ?"
+_ACCOUNTS = f"SELECT {columns(rows.User)} FROM user WHERE email = ? AND state = 'active' ORDER BY created_at, id"
 _CALL = f"SELECT {columns(rows.Call)} FROM call WHERE nonce_digest = ?"
 _UNSETTLED = (
     f"SELECT {columns(rows.Handoff)}, (SELECT expires_at FROM verdict WHERE request_id = handoff.id) FROM handoff"
@@ -76,6 +79,19 @@ class Tx:
     def enroll_code(self, digest: bytes) -> rows.EnrollCode | None:
         row = self._db.execute(_ENROLL_CODE, (digest,)).fetchone()
         return None if row is None else rows.EnrollCode(*row)
+
+    def session_by_token(self, token_digest: bytes) -> rows.Session | None:
+        row = self._db.execute(_SESSION, (token_digest,)).fetchone()
+        return None if row is None else rows.Session(*row)
+
+    def invitation(self, digest: bytes) -> rows.Invitation | None:
+        """One that can still be used."""
+        row = self._db.execute(_INVITATION, (digest, self._clock.wall())).fetchone()
+        return None if row is None else rows.Invitation(*row)
+
+    def accounts(self, email: str) -> list[rows.User]:
+        """The active users with this address, over all organisations, the oldest first."""
+        return [rows.User(*row) for row in self._db.execute(_ACCOUNTS, (email,))]
 
     def call_by_nonce(self, digest: bytes) -> rows.Call | None:
         row = self._db.execute(_CALL, (digest,)).fetchone()

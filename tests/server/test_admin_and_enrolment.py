@@ -12,12 +12,12 @@ from ony_core import canon
 from ony_core.connector import bundle, enrolled, statement
 from ony_core.errors import Malformed, OnyError, Refused, UsageError
 from ony_core.model import MODES
-from ony_core.server import admin as admin_module
+from ony_core.server import devices
 from ony_core.server.admin import Admin, initialise
 from ony_core.server.connectors import Connectors
 from ony_core.server.message import Request
 from ony_core.server.passwords import hashed
-from tests.server.world import COMMIT, PUSH, Hall, Person
+from tests.server.world import COMMIT, PUSH, WRONG, Hall, Person
 from tests.store.world import Clock
 
 EMAIL, NUMBER = "owner@example.com", "+15550100123"
@@ -52,8 +52,11 @@ class Office:
         wish = {"code": code, "name": "laptop", "version": "0.2.0", "protocol": 1, **changes}
         return asyncio.run(self.connectors.enroll(request("POST", wish)))
 
-    def phone(self, number: str = NUMBER, email: str = EMAIL, verified: bool = True):
-        return asyncio.run(self.admin.phone(request("POST", {"email": email, "number": number, "verified": verified})))
+    def phone(self, number: str = NUMBER, email: str = EMAIL, verified: bool = True, **confirmed: str):
+        """Confirmed by the owner, with a code that was not used before, unless said otherwise."""
+        self.hall.clock.pass_(30)
+        wish = {"email": email, "number": number, "verified": verified, "by": "", "code": self.hall.owner.code(), **confirmed}
+        return asyncio.run(self.admin.phone(request("POST", wish)))
 
     def bundle(self, **headers: str):
         return asyncio.run(self.connectors.bundle(request("GET", **headers), self.hall.owner.connector))
@@ -124,7 +127,8 @@ def test_a_password_is_kept_as_a_slow_salted_hash():
 def test_the_first_phone_of_a_user_brings_the_secret_and_the_second_does_not(tmp_path):
     office = Office(tmp_path)
     office.hall.store.write_now(lambda tx: tx.org(office.hall.org_id).add_user("usr_" + "7" * 32, "new@example.com", "member", ""))
-    first, second = (said(office.phone(number, "new@example.com")) for number in (NUMBER, "+15550100124"))
+    confirmed = {"by": EMAIL}
+    first, second = (said(office.phone(number, "new@example.com", **confirmed)) for number in (NUMBER, "+15550100124"))
     assert pyotp.parse_uri(first["otpauth_uri"]).secret == first["totp_secret"]
     assert len(first["totp_secret"]) == 32
     assert (second["totp_secret"], second["otpauth_uri"]) == (None, None)
@@ -141,6 +145,33 @@ PHONES = [
     ({"verified": False}, (400, "not_verified")),
     ({"email": "nobody@example.com"}, (404, "unknown_user")),
 ]
+
+
+CONFIRMATIONS = [
+    ({"code": ""}, (403, "code_needed")),
+    ({"code": WRONG}, (403, "wrong_code")),
+    ({"code": "x" * 19}, (403, "wrong_code")),
+    ({"by": "nobody@example.com"}, (404, "unknown_approver")),
+]
+
+
+@pytest.mark.parametrize(("wish", "answer"), CONFIRMATIONS)
+def test_once_there_is_an_approver_a_phone_takes_their_code(office, wish, answer):
+    before = len(office.hall.read(office.hall.org_id, lambda org: org.devices()))
+    assert refused(office.phone(**wish)) == answer
+    assert len(office.hall.read(office.hall.org_id, lambda org: org.devices())) == before
+
+
+def test_revoking_every_phone_does_not_unlock_the_door_again(office):
+    asyncio.run(office.admin.revoke_device(request("POST"), office.hall.owner.device_id))
+    assert refused(office.phone(code="")) == (403, "code_needed")
+
+
+def test_the_code_that_confirms_is_used_up(office):
+    code = office.hall.owner.code(1)
+    assert office.phone(code=code).status == 201
+    office.hall.clock.pass_(-30)
+    assert refused(office.phone(code=code)) == (403, "wrong_code")
 
 
 @pytest.mark.parametrize(("wish", "answer"), PHONES)
@@ -404,4 +435,4 @@ def test_no_answer_of_the_administrators_counter_holds_a_secret_twice(office):
     office.phone()
     for ask in (office.admin.devices, office.admin.connectors, office.admin.status):
         assert not re.search(rb"[A-Z2-7]{32}", asyncio.run(ask(request("GET"))).body)
-    assert admin_module.masked(NUMBER) == "+1•••0123"
+    assert devices.masked(NUMBER) == "+1•••0123"

@@ -12,6 +12,7 @@ from ony_core.handoff import Head
 from ony_core.server import passwords
 from ony_core.server.freeze import Freezer
 from ony_core.server.routes import PUBLIC, TABLE, Router
+from ony_core.server.sessions import Sessions
 from tests.server.test_admin_and_enrolment import Office, request
 from tests.server.world import PUSH
 
@@ -43,7 +44,8 @@ class Counter(Office):
         super().__init__(folder)
         freezer = Freezer(self.hall.store, self.hall.keyring, self.hall.desk, self.hall.clock)
         parts = dict.fromkeys(route.part for route in TABLE) | {"connectors": self.connectors, "freezer": freezer}
-        self.router = Router(self.hall.store, parts, PUBLIC)
+        sessions = Sessions(self.hall.store, self.hall.clock, public_url="", secure=False)
+        self.router = Router(self.hall.store, parts, PUBLIC, sessions=sessions)
         self.router._connector = lambda request: self.hall.owner.connector
 
     async def status(self, method: str, path: str, body: bytes, query: str = "") -> int:

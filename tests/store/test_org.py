@@ -9,7 +9,18 @@ import pytest
 from ony_core.errors import Refused
 from ony_core.store import rows
 from ony_core.store.org import Org
-from tests.store.world import NOON, Clock, a_device, a_handoff, add_org, an_envelope, an_id, open_store
+from tests.store.world import (
+    NOON,
+    Clock,
+    a_device,
+    a_handoff,
+    a_session,
+    add_org,
+    an_envelope,
+    an_id,
+    an_invitation,
+    open_store,
+)
 
 # Each method of Org, asked through organisation 1 about what belongs to organisation 2 (`theirs`). A method without a line fails a test.
 FOREIGN = {
@@ -22,6 +33,25 @@ FOREIGN = {
     "code_failures": lambda org, theirs: org.code_failures(theirs.user_id, "voice"),
     "set_code_failures": lambda org, theirs: org.set_code_failures(theirs.user_id, "telegram", 0, None),
     "set_code_failures, counted before": lambda org, theirs: org.set_code_failures(theirs.user_id, "voice", 0, None),
+    "rename_device": lambda org, theirs: org.rename_device(theirs.device_id, "mine"),
+    "rename_connector": lambda org, theirs: org.rename_connector(theirs.connector_id, "mine"),
+    "history": lambda org, theirs: org.history(9, connector_id=theirs.connector_id),
+    "history, from a place": lambda org, theirs: org.history(9, before=theirs.request_id),
+    "change_user": lambda org, theirs: org.change_user(theirs.user_id, role="viewer", state="disabled"),
+    "drop_totp": lambda org, theirs: org.drop_totp(theirs.user_id, "approval"),
+    "set_recovery_codes": lambda org, theirs: org.set_recovery_codes(theirs.user_id, [b"7" * 32]),
+    "use_recovery_code": lambda org, theirs: org.use_recovery_code(theirs.user_id, theirs.recovery_digest),
+    "recovery_codes_left": lambda org, theirs: org.recovery_codes_left(theirs.user_id),
+    "add_session": lambda org, theirs: org.add_session(a_session(theirs, an_id("ses", 77), b"7" * 32)),
+    "add_session, as mine": lambda org, theirs: org.add_session(replace(a_session(theirs, an_id("ses", 78), b"8" * 32), org_id=org.id)),
+    "sessions": lambda org, theirs: org.sessions(theirs.user_id),
+    "saw_session": lambda org, theirs: org.saw_session(theirs.session_id),
+    "end_session": lambda org, theirs: org.end_session(theirs.user_id, theirs.session_id),
+    "end_sessions": lambda org, theirs: org.end_sessions(theirs.user_id),
+    "invitation": lambda org, theirs: org.invitation(theirs.invitation_id),
+    "add_invitation": lambda org, theirs: org.add_invitation(an_invitation(theirs, an_id("inv", 77), b"7" * 32)),
+    "use_invitation": lambda org, theirs: org.use_invitation(theirs.invitation_digest),
+    "withdraw_invitation": lambda org, theirs: org.withdraw_invitation(theirs.invitation_id),
     "device": lambda org, theirs: org.device(theirs.device_id),
     "devices": lambda org, theirs: org.devices(theirs.user_id),
     "add_device": lambda org, theirs: org.add_device(a_device(theirs, an_id("dev", 77))),
@@ -61,8 +91,8 @@ FOREIGN = {
     "change_call": lambda org, theirs: org.change_call(theirs.nonce_digest, sid="CA-mine"),
 }  # fmt: skip
 # What takes no id of anybody, or works on the log, which is bound to the organisation by its own key (tests/audit).
-OWN = {"require_log", "row", "freeze", "in_state", "drop_loose_modes", "overlay", "users", "connectors", "bump_policy",
-       "audit", "proof", "consistency"}  # fmt: skip
+OWN = {"require_log", "row", "approvers", "invitations", "freeze", "in_state", "drop_loose_modes", "overlay", "users", "connectors",
+       "bump_policy", "audit", "proof", "consistency"}  # fmt: skip
 
 
 @pytest.fixture
@@ -115,9 +145,21 @@ def test_lists_show_what_is_mine(store, orgs):
     def listed(tx):
         org = tx.org(mine.org_id)
         assert org.row().id == mine.org_id
-        return [u.id for u in org.users()], [d.id for d in org.devices()], [c.id for c in org.connectors()], [h.id for h in org.waiting()]
+        lists = (org.users(), org.approvers(), org.sessions(mine.user_id), org.invitations(), org.devices(), org.connectors(),
+                 org.waiting(), org.history(9))  # fmt: skip
+        return [[row.id for row in rows_] for rows_ in lists]
 
-    assert store.read(listed) == ([mine.user_id], [mine.device_id], [mine.connector_id], [mine.request_id])
+    user, request = [mine.user_id], [mine.request_id]
+    assert store.read(listed) == [
+        user,
+        user,
+        [mine.session_id],
+        [mine.invitation_id],
+        [mine.device_id],
+        [mine.connector_id],
+        request,
+        request,
+    ]
 
 
 def test_before_the_organisation_is_known_a_digest_leads_to_its_own_row_alone(store, orgs):

@@ -54,6 +54,8 @@ def add_org(store: Store, folder: Path, n: int) -> SimpleNamespace:
         org_id=an_id("org", n), user_id=an_id("usr", n), device_id=an_id("dev", n), connector_id=an_id("con", n),
         request_id=an_id("req", n), session=an_id("sess", n), email=f"owner{n}@example.com",
         token_digest=bytes([n]) * 32, code_digest=bytes([n + 100]) * 32, rule_id=an_id("pol", n), nonce_digest=bytes([n + 50]) * 32,
+        session_id=an_id("ses", n), session_digest=bytes([n + 20]) * 32, invitation_id=an_id("inv", n),
+        invitation_digest=bytes([n + 30]) * 32, recovery_digest=bytes([n + 40]) * 32,
     )  # fmt: skip
     auditkey.create_key(folder / "audit.key", mine.org_id)
     store.write_now(lambda tx: _fill(tx.add_org(mine.org_id, f"Org {n}"), mine))
@@ -80,10 +82,24 @@ def an_envelope(n: int = 0) -> dict[str, str]:
     return {"payload": f'{{"n":{n}}}', "signature": "hmac-sha256:" + "0" * 64, "server_signature": "ed25519:" + "0" * 128}
 
 
+def a_session(mine: SimpleNamespace, session_id: str = "", digest: bytes = b"") -> rows.Session:
+    return rows.Session(
+        digest or mine.session_digest, session_id or mine.session_id, mine.org_id, mine.user_id, "full", NOON, NOON, NOON, "Firefox"
+    )
+
+
+def an_invitation(mine: SimpleNamespace, invitation_id: str = "", digest: bytes = b"") -> rows.Invitation:
+    identity, kept = invitation_id or mine.invitation_id, digest or mine.invitation_digest
+    return rows.Invitation(kept, identity, mine.org_id, f"new@{mine.org_id}.example", "member", 0, NOON, NOON + 900)
+
+
 def _fill(org, mine) -> None:
     org.add_user(mine.user_id, mine.email, "admin", "pbkdf2")
     org.add_totp(mine.user_id, "approval", b"sealed")
     org.set_code_failures(mine.user_id, "voice", 3, None)
+    org.set_recovery_codes(mine.user_id, [mine.recovery_digest])
+    org.add_session(a_session(mine))
+    org.add_invitation(an_invitation(mine))
     org.add_device(a_device(mine))
     org.add_connector(mine.connector_id, mine.user_id, "laptop", mine.token_digest, "0.2.0")
     org.add_enroll_code(mine.code_digest, mine.user_id, NOON + 900)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ony_core.facts import escapes, leash, paths
 from ony_core.facts.argv import Line, read
 from ony_core.facts.own import absent, brought, built, evidence, linked, outputs, session_made
+from ony_core.facts.place import Unknown
 from ony_core.facts.targets import targets_of, taught
 from ony_core.facts.words import EMPTY, HOLE, UNKNOWN, Flow, Made, Word
 from ony_core.model import UNLISTED, Fact, Target, at_least
@@ -202,7 +203,7 @@ def flag_values(shell: "Shell", line: Line, extra: frozenset[str] = frozenset(),
     """What the values of flags do: files, commands, program text, things to load."""
     found: frozenset[str] = frozenset()
     for flag, value in line.values:
-        role = line.program.roles.get(flag, "")
+        role = line.program.roles.get(flag) or ("read" if flag in tables().words["names"]["list_flags"] else "")
         if role in ("code", "load") or ":" in role:
             _runs(shell, line.program, value, role)
         else:
@@ -279,6 +280,8 @@ def read_file(shell: "Shell", word: Word, extra: frozenset[str] = frozenset()) -
     if word.flow is not None or word.text == "-":
         return word.taints
     found = paths.traits_of(shell.call, shell.cwd, word)
+    if word.text[:1] == "@":  # `gcc @file`, `7z a x @file`: what stands in the file are more words, and errors print them
+        found |= paths.traits_of(shell.call, shell.cwd, word.part(word.text[1:])) & {"secret"}
     made = made_at(shell, word)
     carried = made.taints if made else frozenset()
     if not word.known and "names_secret" in word.taints:
@@ -470,6 +473,8 @@ def redirect(shell: "Shell", word: Word, flow: Flow, append: bool) -> None:
 
 def input_from(shell: "Shell", word: Word) -> Flow:
     """`< word`"""
+    from ony_core.facts import scripts
+
     if word.flow is not None:
         return word.flow
     if word.text.startswith(("/dev/tcp/", "/dev/udp/")):
@@ -477,6 +482,8 @@ def input_from(shell: "Shell", word: Word) -> Flow:
         return Flow(None, frozenset({"network"}))
     taints = read_file(shell, word)
     content = known_content(shell, word)
+    if content is None and word.known and scripts.content_of(shell, word) in (Unknown.MISSING, Unknown.NO_FOLDER):
+        taints |= {"absent"} | scripts.name_traits(word.text)  # the shell starts nothing when it cannot open the file
     return Flow(content.text if content else None, taints)
 
 

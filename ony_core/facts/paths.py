@@ -76,7 +76,8 @@ def location(path: str, root: str, glob: bool = False) -> str:
         return "sink" if _lists()["sink"].match(here) else "socket" if here.startswith(("/dev/tcp/", "/dev/udp/")) else "device"
     if here == "/" or here == HOLE:
         return "root"
-    if root not in ("/", "~", "/tmp") and not _lists()["system"].match(root):  # noqa: S108  a name in the call that is judged
+    own = not _lists()["system"].match(root) or _lists()["project_homes"].match(root)
+    if root not in ("/", "~", "/tmp") and own:  # noqa: S108  a name in the call that is judged
         if here == root:
             return "project_root"
         if here.startswith(root + "/"):

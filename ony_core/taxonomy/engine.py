@@ -121,7 +121,8 @@ def raised(risk: str, fact: Fact) -> tuple[str, str]:
     said = ""
     for step in tables().words.get("raise", []):
         if step["trait"] in fact.traits and level(risk) >= level(step["from"]):
-            risk = RISKS[min(level(risk) + 1, len(RISKS) - 1)]
+            counted = fact.kind == "command" and fact.program in step.get("counted", ())
+            risk = risk if counted else RISKS[min(level(risk) + 1, len(RISKS) - 1)]
             said += step["says"]
     return risk, said
 

@@ -18,7 +18,8 @@ REMOTE: list[tuple[Any, Any]] = [
     ("docker run --rm -v $PWD:/git alpine/git push --force", "docker run --rm -v $PWD:/git alpine/git log --oneline"),
     ("podman run --rm docker.io/bitnami/kubectl@sha256:0a delete ns shop", "podman run --rm docker.io/bitnami/kubectl get ns"),
     (["docker run -d --name db1 postgres", "docker rm -f db2"], ["docker run -d --name db1 postgres", "docker rm -f db1"]),
-    ("docker compose rm -fsv", "docker compose rm -fs"),
+    ("docker compose down", ["docker compose up -d --build", "docker compose down"]),
+    (["docker compose up -d", "docker compose rm -fsv"], ["docker compose up -d", "docker compose rm -fs"]),
     ("docker compose up -d -V", "docker compose up -d"),
     ("docker system prune -af --volumes", "docker builder prune -af"),
 ]  # fmt: skip

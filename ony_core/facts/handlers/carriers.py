@@ -1,7 +1,7 @@
 """Programs of clouds, hosts and keepers of secrets that carry something along: a command they run here or elsewhere, SQL, or copies.
 
-Which words of a program carry a command stands in the tables (`runs_here`, `runs_far`, `runs_far_flag`, `runs_text`, `runs_program`,
-`runs_sql`); the command itself is judged as if it stood alone, one step higher where it runs on another machine.
+Which words of a program carry a command stands in the tables (`runs_here`, `runs_far`, `runs_inside`, `runs_far_flag`, `runs_text`,
+`runs_program`, `runs_sql`); the command itself is judged as if it stood alone, one step higher where it runs on another machine.
 """
 
 import re
@@ -29,9 +29,10 @@ def inner(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> F
     """A program whose words may carry a command: `op run -- npm test`, `heroku run rake x`, `fly ssh console -C 'ls'`."""
     whole, _ = read(program, words)
     kind, carried, before = _carried(program, whole, words)
-    line = read(program, words[: len(words) - len(carried)])[0] if carried else whole
+    line = read(program, [word for word in words if not any(word is other for other in carried)])[0] if carried else whole
     line.operands += carried
-    commands.finish(shell, line, stdin, _direction(shell, line, words))
+    looked = frozenset({"read_through"}) if carried and kind != "runs_program" else frozenset()
+    commands.finish(shell, line, stdin, _direction(shell, line, words) | looked)
     if "help" in line.traits:
         return UNKNOWN
     _flag_texts(shell, program, line)
@@ -43,14 +44,29 @@ def inner(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> F
 def _carried(program: Program, line: Line, words: list[Word]) -> tuple[str, list[Word], str]:
     """The table that knows the verb, the words of the command, and the program that stands for them, if any."""
     said = [word for word in line.verb if word != UNLISTED]
-    for kind in ("runs_here", "runs_far", "runs_text", "runs_program"):
+    for kind in ("runs_here", "runs_far", "runs_inside", "runs_text", "runs_program"):
         table = tables().words.get(kind, {})
         for end in range(len(said), -1, -1):
             value = table.get(" ".join([program.name, *said[:end]]))
             if value is not None:
                 skip = 0 if kind == "runs_program" else int(value)
-                return kind, _rest(program, words, said[:end], skip), str(value)
+                return kind, _rest(program, _without_own(program, words), said[:end], skip), str(value)
     return "", [], ""
+
+
+def _without_own(program: Program, words: list[Word]) -> list[Word]:
+    """The words but for those flags that the carrier takes out wherever they stand: `heroku run "rake x" -a shop`."""
+    taken = tables().words["own_flags"].get(program.name, ())
+    kept: list[Word] = []
+    at = 0
+    while at < len(words) and words[at].text != "--":
+        name, equals, _ = words[at].text.partition("=")
+        if name in taken:
+            at += 1 if equals else 2
+        else:
+            kept.append(words[at])
+            at += 1
+    return kept + words[at:]
 
 
 def _rest(program: Program, words: list[Word], verb: list[str], skip: int) -> list[Word]:
@@ -98,7 +114,7 @@ def _run(shell: "Shell", kind: str, before: str, carried: list[Word], stdin: Flo
     else:
         child = shell.child()
         child.cwd, child.variables = HOLE, {}
-        with shell.call.lending("remote"):
+        with shell.call.lending("remote" if kind == "runs_far" else "in_container"):
             commands.run(child, carried, stdin)
 
 

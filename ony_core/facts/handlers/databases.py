@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ony_core.facts import commands, own, scripts
 from ony_core.facts.argv import Line, read
+from ony_core.facts.place import Unknown
 from ony_core.facts.sql import dialect_of, statements
 from ony_core.facts.sqltext import take_apart
 from ony_core.facts.words import HOLE, UNKNOWN, Flow, Made, Word
@@ -95,6 +96,8 @@ def _options(shell: "Shell", program: Program, line: Line) -> None:
 def _standard_input(shell: "Shell", program: Program, line: Line, stdin: Flow, traits: set[str]) -> None:
     if stdin.text is not None and stdin.text:
         _text(shell, program, stdin.text, stdin.taints, traits)
+    elif "absent" in stdin.taints:
+        shell.call.add("command", "project_code", traits=stdin.taints & {"names_deploy", "names_destroy", "names_migrate"})
     elif stdin.text is None:
         shell.call.add("opaque", traits=stdin.taints & {"network", "decoded", "secret"} or {"sql_unknown"})
     elif not line.flags & {"--list", "-l"}:
@@ -227,6 +230,8 @@ def _file(shell: "Shell", program: Program, word: Word, traits: set[str]) -> Non
     content = scripts.content_of(shell, word) if word.known else None
     if isinstance(content, Made) and content.text is not None:
         _text(shell, program, content.text, content.taints, traits)
+    elif content in (Unknown.MISSING, Unknown.NO_FOLDER):
+        shell.call.add("command", "project_code", traits=scripts.name_traits(word.text))  # it fails by itself
     else:
         shell.call.add("opaque", traits=("sql_unknown",))
 

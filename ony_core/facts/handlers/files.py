@@ -219,6 +219,7 @@ def archive(shell: "Shell", program: Program, words: list[Word], stdin: Flow) ->
             text = value.text.partition("exec=")[2] if flag == "--checkpoint-action" else value.text
             if text and text not in ("dot", "echo", "gzip", "zstd", "xz", "pigz", "lz4", "bzip2"):
                 shell.child().source(text.replace(HOLE, "${_}"))
+    commands.flag_values(shell, line)
     where = line.value("-C", "--directory") or Word(".")
     file = line.value("-f", "--file")
     made = commands.made_at(shell, file) if file else None

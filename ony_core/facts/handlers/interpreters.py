@@ -198,6 +198,10 @@ def language(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -
         for word in rest:
             commands.use(shell, word, "modify" if edits else "read", frozenset())
         return Flow(None, stdin.taints)
+    if rest and line.flags & frozenset(tables().words["names"]["syntax_only"].get(program.name, ())) and not loads:
+        for word in rest:
+            commands.read_file(shell, word)
+        return UNKNOWN
     if rest and rest[0].text != "-":
         return scripts.run_file(shell, rest[0], rest[1:], program.name, stdin=stdin)
     if stdin is not EMPTY:

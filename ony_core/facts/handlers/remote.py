@@ -98,6 +98,14 @@ def _inner_command(program: Program, words: list[Word], line: Line, rest: list[W
     return [Word(starts), *rest] if starts else rest
 
 
+def _own_project(shell: "Shell", line: Line) -> frozenset[str]:
+    """Whether this session started the compose project that the line speaks of: then what it takes down holds nothing from before."""
+    named = "|".join([shell.cwd, *(value.text for value in line.all("-f", "--file", "-p", "--project-name"))])
+    if line.verb[1:2] in (("up",), ("create",)):
+        note(shell, "compose", named)
+    return frozenset({"made_by_session"}) if noted(shell, "compose", named) else frozenset()
+
+
 _RUNS_IMAGE = (("run",), ("container", "run"))
 
 
@@ -128,6 +136,8 @@ def _own(shell: "Shell", program: Program, line: Line) -> frozenset[str]:
     names = line.all("--name") if _MAKES.get(verb) == "container" else line.all("-t", "--tag") if "build" in line.verb else line.operands
     for word in names if verb in _MAKES else []:
         note(shell, f"docker {_MAKES[verb]}", word.text)
+    if line.verb[:1] == ("compose",):
+        return _own_project(shell, line)
     taken = line.operands if verb in _TAKES else []
     own = bool(taken) and all(word.known and noted(shell, f"docker {_TAKES[verb]}", word.text) for word in taken)
     return frozenset({"made_by_session"}) if own else frozenset()

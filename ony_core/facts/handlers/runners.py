@@ -278,7 +278,21 @@ def sail(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
     return commands.run(shell, words if first in _SAIL_INSIDE else [Word("docker"), Word("compose"), *words], stdin)
 
 
+def restarting(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    """nodemon: what `--exec` says with the operands behind it, else the script; it is started again on every change."""
+    line, rest = read(program, words, stop_at_operand=0)
+    shell.call.add("command", program.name, line.verb, line.flags, len(rest), traits=line.traits - {"unknown_word"})
+    first = line.value("-x", "--exec")
+    if "help" in line.traits:
+        return UNKNOWN
+    if first is not None:
+        text = " ".join([first.text, *(f"'{word.text}'" if word.known else "${_}" for word in rest)])
+        return shell.child().source(text.replace(HOLE, "${_}"))
+    return scripts.run_file(shell, rest[0], rest[1:], "") if rest else UNKNOWN
+
+
 HANDLERS = {
+    "restarting": restarting,
     "sail": sail,
     "project_command": project_command,
     "make": make,

@@ -71,6 +71,8 @@ def xargs(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> F
     shell.call.add("command", program.name, (), line.flags, 0)
     if "help" in line.traits:
         return EMPTY
+    if (names := line.value("-a", "--arg-file")) is not None:
+        stdin = commands.input_from(shell, names)
     texts = [w.text for w in rest]
     given = [hole(*stdin.taints)]
     take = _items if line.value("-I", "--replace", "-i", "-J") is not None else _input

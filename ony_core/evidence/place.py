@@ -257,6 +257,8 @@ class DiskPlace:
             return os.path.expanduser("~")
         if kind == "project_root":
             return self._repository.root if self._repository else self.cwd
+        if kind == "gate:process":
+            return str(os.getpid())
         if kind.startswith("ignored:"):
             return "yes" if self._repository and self._repository.ignores(self._disk(kind[8:])) else None
         if kind.startswith("changed:"):

@@ -27,6 +27,7 @@ class Call:
         self.facts: dict[Fact, None] = {}
         self.made: dict[str, Made] = {}
         self.links: dict[str, str] = {}  # links that this call makes -> where they lead; those of earlier calls are on the disk
+        self.gate_named = False  # whether a search for processes named Ony's own
         self.consumers: list[tuple[Any, Any]] = []
         self.also: frozenset[str] = frozenset()  # traits that the surroundings lend to every fact: "as_root", "remote"
         self.reading: set[str] = set()

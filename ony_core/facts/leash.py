@@ -4,6 +4,8 @@ MUST err towards yes: a table may say of a program that it reads its operands an
 of their own (cp, rm, sed, interpreters, wrappers) are judged where that grammar is read.
 """
 
+import re
+from fnmatch import fnmatchcase
 from posixpath import basename
 from typing import TYPE_CHECKING
 
@@ -15,10 +17,13 @@ if TYPE_CHECKING:
     from ony_core.facts.shell import Shell
 
 GUARDED = frozenset({"agent_settings", "ony_files"})
+_GATE = re.compile(r"(?<![a-z0-9])ony(?![a-z0-9])", re.IGNORECASE)
+_UNITS = ("ony", "ony.service", "ony-daemon", "ony-daemon.service", "ony daemon")
 
 
 def look(shell: "Shell", program: Program | None, argv: list[Word]) -> None:
-    """Adds a fact of writing for the first such file that the words name."""
+    """Adds a fact of writing for the first such file that the words name, and one of stopping Ony where they do that."""
+    _stops(shell, argv)
     if _only_reads(program, argv):
         return
     for word in argv[1:]:
@@ -27,6 +32,24 @@ def look(shell: "Shell", program: Program | None, argv: list[Word]) -> None:
             if found & GUARDED:
                 shell.call.add("file", verb=("write",), traits=found | {"modify"})
                 return
+
+
+def _stops(shell: "Shell", argv: list[Word]) -> None:
+    """`systemctl --user stop ony`, `pkill -f "ony daemon"`, `kill $(pgrep ony)`, and the number of the process that judges this call."""
+    names, program, words = tables().words["names"], basename(argv[0].text), argv[1:]
+    if program in names["finds_processes"] and _names_gate(words):
+        shell.call.gate_named = True
+    if program not in names["stops_processes"] or any(word.text in names["only_tells"] for word in words[:3]):
+        return
+    blind = shell.call.gate_named and (not words or not all(word.known for word in words))
+    own = shell.call.place.context("gate:process")
+    if blind or _names_gate(words) or any(word.text.lstrip("-") == own for word in words):
+        shell.call.add("command", "ony", ("daemon", "stop"))
+
+
+def _names_gate(words: list[Word]) -> bool:
+    texts = [word.text for word in words]
+    return any(_GATE.search(text) or ("*" in text and any(fnmatchcase(unit, text) for unit in _UNITS)) for text in texts)
 
 
 def _only_reads(program: Program | None, argv: list[Word]) -> bool:

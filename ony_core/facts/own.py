@@ -128,7 +128,7 @@ def holds_moved(shell: "Shell", word: Word) -> bool:
     """Whether something worth keeping was moved to this place, below it, or to a folder above it."""
     here = paths.absolute(shell.cwd, word.text)
     if word.glob:
-        here = here[: re.search(r"[*?\[{]", here + "*").start()].rpartition("/")[0]
+        here = re.split(r"[*?\[{]", here)[0].rpartition("/")[0]
     return any(
         path == here or path.startswith(here.rstrip("/") + "/") or here.startswith(path + "/")
         for path, made in shell.call.made.items()

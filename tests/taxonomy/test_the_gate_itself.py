@@ -57,6 +57,19 @@ HELD = [
     "git restore --source HEAD~1 .claude/settings.json",
     "find .claude -delete",
     "frobnicate --out=.claude/settings.json",
+    "systemctl --user stop ony-daemon",
+    "systemctl --user stop 'on*'",
+    "service ony stop",
+    "launchctl bootout gui/501/dev.ony.daemon",
+    "pkill -f 'ony daemon'",
+    "kill $(pgrep ony)",
+    "P=$(pidof ony); kill -STOP $P",
+    "ps aux | grep ony | awk '{print $2}' | xargs kill -9",
+    "for p in $(pgrep ony); do kill $p; done",
+    "gdb -p $(pidof ony)",
+    "kill -9 4711",
+    "kill -- -4711",
+    "ln -s ~/.claude s && echo {} > s/settings.json",
 ]
 
 PASSED = [
@@ -80,12 +93,18 @@ PASSED = [
     "wc -l .claude/settings.json",
     "diff .claude/settings.json a.json",
     "echo .claude/settings.json",
+    "systemctl --user status ony",
+    "pgrep ony",
+    "kill -0 4711",
+    "kill 4712",
+    "kill $(pgrep -f colony)",
+    "grep -rn ony src",
 ]
 
 
 def gates(command: str, mode: str) -> str:
     call = ToolCall("claude-code", "s", "Bash", {"command": command}, "/project")
-    return policy.gate(taxonomy.assess(derive(call, DictPlace())), mode)
+    return policy.gate(taxonomy.assess(derive(call, DictPlace(contexts={"gate:process": "4711"}))), mode)
 
 
 @pytest.mark.parametrize("mode", ["on", "away", "here", "off"])

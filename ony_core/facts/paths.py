@@ -72,7 +72,7 @@ def location(path: str, root: str, glob: bool = False) -> str:
     """root, system, home_root, home, device, sink, socket, tmp, tmp_root, project, project_root, outside."""
     spare = path.rstrip("*").rstrip("/") if glob or path.endswith("/*") else path
     here = spare or "/"
-    if here.startswith("/dev/"):
+    if here.startswith("/dev/") and not _lists()["tmp"].match(here):
         return "sink" if _lists()["sink"].match(here) else "socket" if here.startswith(("/dev/tcp/", "/dev/udp/")) else "device"
     if here == "/" or here == HOLE:
         return "root"
@@ -129,7 +129,7 @@ def _glob_meets_secret(path: str) -> bool:
 
 
 def _glob_meets_the_gate(path: str) -> set[str]:
-    """`rm .claude/*`, `rm -rf ~/.o*`: a pattern below, or that matches, a folder of settings or of Ony."""
+    """`rm .claude/*`, `rm -rf ~/.o*`, `rm -rf ony-d*`: a pattern below, or that matches, a folder of settings or of Ony."""
     from fnmatch import fnmatchcase
 
     folder = dirname(path)
@@ -139,7 +139,7 @@ def _glob_meets_the_gate(path: str) -> set[str]:
         kind
         for kind, known in zip(("agent_settings", "ony_files"), names, strict=True)
         for part in path.split("/")
-        if re.search(r"[*?\[]", part) and part[:1] == "." and any(fnmatchcase(name, part) for name in known)
+        if re.search(r"[*?\[]", part) and part.startswith((".", "ony")) and any(fnmatchcase(name, part) for name in known)
     }
     return meets | (guarded & _listed(folder, False) if not re.search(r"[*?\[]", folder) else set())
 

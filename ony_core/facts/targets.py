@@ -18,34 +18,24 @@ if TYPE_CHECKING:
 def targets_of(call: "Call", line: "Line") -> tuple[Target, ...]:
     """The targets that the program's table points at."""
     found: list[Target] = []
-    for place, kind in line.program.targets.items():
-        word = _at(line, place)
+    for flag, kind in line.program.targets.items():
+        word = line.value(flag)
         if word is not None:
             found.append(target(call, kind, word.text))
     return tuple(dict.fromkeys(found))
 
 
 def target(call: "Call", kind: str, name: str) -> Target:
-    pattern = tables().targets.get(kind)
-    fits = pattern is not None and pattern.fullmatch(name) is not None
-    if kind == "branch" and fits and name in tables().words["names"]["protected_branches"]:
+    if kind == "branch" and name in tables().words["names"]["protected_branches"]:
         return Target(kind, name)  # a word of the tables, whoever said it
+    fits = tables().targets[kind].fullmatch(name) is not None
     return Target(kind, name if fits and not looks_secret(name) and call.place.known(kind, name) else UNLISTED)
 
 
 def taught(call: "Call", program: str, words: list[Word]) -> tuple[Target, ...]:
-    """What an organisation's own rules say of a program: the most of its leading words that they name. A flag ends the leading words."""
-    leading = [program]
-    for word in words[:2]:
-        if not word.known or word.glob or word.text.startswith("-"):
-            break
-        leading.append(word.text)
+    """What an organisation's own rules say of a program: the most of its leading words that they name. What their pattern
+    does not take (a flag, a word that only the run will know) ends the leading words.
+    """
+    leading = [program, *(word.text for word in words[:2])]
     names = (" ".join(leading[:many]) for many in range(len(leading), 0, -1))
     return next(((found,) for found in (target(call, "taught", name) for name in names) if found.name != UNLISTED), ())
-
-
-def _at(line: "Line", place: str) -> Word | None:
-    if place.startswith("-"):
-        return line.value(place)
-    index = int(place.removeprefix("operand") or "1") - 1
-    return line.operands[index] if index < len(line.operands) else None

@@ -132,8 +132,6 @@ def _title(template: str, fact: Fact) -> str:
 
     It must read as it stands when it is spoken: no brackets, and nothing left hanging where there is no verb.
     """
-    if "{" not in template:
-        return template
     names = _Names({target.kind: target.name for target in fact.targets if target.name != UNLISTED})
     names["program"] = fact.program.replace("-", " ") if fact.kind == "mcp" else fact.program or "a program"
     names["verb"] = " ".join(word.replace("*", "").rstrip("-:") for word in fact.verb if word != UNLISTED)

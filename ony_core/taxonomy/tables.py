@@ -68,7 +68,7 @@ class Program:
     batch: frozenset[str] = frozenset()  # flags with which an interpreter opens no session
     wraps: int = -1  # operands before the command it runs; -1: runs none
     handler: str = ""
-    targets: dict[str, str] = field(default_factory=dict)  # flag, "operand" or "operand2" -> target kind
+    targets: dict[str, str] = field(default_factory=dict)  # flag -> target kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +229,7 @@ def _program(family: str, name: str, spec: dict[str, Any]) -> Program:
     for key in ("values", "recursive", "help", "flags", "batch"):
         if key in made:
             made[key] = frozenset(made[key])
-    made["values"] = made.get("values", frozenset()) | made.get("roles", {}).keys() | {f for f in made.get("targets", {}) if f[0] == "-"}
+    made["values"] = made.get("values", frozenset()) | made.get("roles", {}).keys() | made.get("targets", {}).keys()
     made["verb_values"] = {verb: frozenset(flags) for verb, flags in made.get("verb_values", {}).items()}
     made["names"] = tuple(made.get("names", ()))
     return Program(name=name, **made)
@@ -271,6 +271,8 @@ def _index(programs: dict[str, Program], rules: list[Rule], words: dict[str, Any
             verbs.setdefault(name, []).extend(rule.verbs)
     ordered = {key: _in_order(found + (by.get((key[0], ""), []) if key[1] else [])) for key, found in by.items()}
     targets = {kind: compile(pattern) for kind, pattern in words.pop("targets", {}).items()}
+    for program in programs.values():
+        _insist(set(program.targets.values()) <= set(targets), "targets", f"program {program.name}: unknown kind of target")
     return Tables(
         programs,
         names,

@@ -204,8 +204,10 @@ def _expand_braces(text: str) -> list[str]:
 
 
 def _by_ifs(shell: "Shell", word: Word) -> Word:
-    """A script that sets IFS splits at other characters."""
+    """A value without quotes: a script that sets IFS splits it at other characters, and a pattern in it is one."""
     marks = shell.variables.get("IFS")
+    if _GLOB.search(word.text):
+        word = replace(word, glob=True)
     return word if marks is None else word.part(word.text.translate({ord(c): " " for c in marks.text}))
 
 
@@ -237,14 +239,16 @@ def _value(shell: "Shell", node: Any) -> Word:
 
 
 def _defaulted(shell: "Shell", name: str, operator: str, default: Word) -> Word:
+    """With a colon an empty value is as good as none."""
     known = shell.variables.get(name)
+    counts = known is not None and (known.text != "" or operator[0] != ":")
     if operator in (":-", "-", ":=", "="):
-        value = known if known is not None and known.text else default
+        value = known if known is not None and counts else default
         if operator in (":=", "="):
             shell.variables[name] = value
         return value if known is not None or not shell.inherited(name) else shell.variable(name)
     if operator in (":+", "+") and known is not None:
-        return default if known.text else Word("")
+        return default if counts else Word("")
     return hole(*(known.taints if known else ()))
 
 

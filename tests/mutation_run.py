@@ -35,7 +35,7 @@ from tests.mutants import Mutant, broken
 
 JOBS = os.cpu_count() or 1
 SLOW_S = 0.15  # a case that takes longer is not asked again and again
-ASKED_S = 6.0  # so long may all cases together take that one mutant is asked about: where nearly every case comes by, a mixture is enough
+ASKED_S = 10.0  # so long may all cases together take that one mutant is asked about: where nearly every case comes by, a mixture is enough
 LIMIT_S, LIMIT_TIMES = 3.0, 25  # processor time of one case: what it may take, above what it took
 MEMORY = 4 << 30  # bytes a child may use
 PASSED, FAILED, HARNESS = 0, 1, 2

@@ -96,12 +96,17 @@ def _only_reads(statement: Statement, dialect: str) -> bool:
 def _risky(statement: Statement, dialect: str) -> bool:
     lists = tables().words["sql"]
     words = statement.words
-    if dialect == "tsql" and any(word in lists["bare_verbs"] for word in words[1:]):
-        return True  # there a statement may follow another one without a semicolon
+    if _another_follows(statement, dialect):
+        return True
     for_update = sum(1 for before, word in pairwise(words) if word == "update" and before in ("for", "key"))
     if words.count("update") > for_update:
         return True
     return any(word in lists["not_in_reads"] for word in words)
+
+
+def _another_follows(statement: Statement, dialect: str) -> bool:
+    """In T-SQL a statement may follow another one without a semicolon; a parser may take its verb for a name (`SELECT 1 delete FROM a`)."""
+    return dialect == "tsql" and any(word in tables().words["sql"]["bare_verbs"] for word in statement.words[1:])
 
 
 def _acts(calls: set[str]) -> bool:
@@ -174,7 +179,8 @@ def _parsed(statement: Statement, dialect: str) -> Found:
         except (SqlglotError, RecursionError, ValueError):
             continue
         if len(trees) == 1 and isinstance(trees[0], kinds):
-            return _statement(trees[0], statement)
+            found = _statement(trees[0], statement)
+            return _by_words(statement) if found[0] == "select" and _another_follows(statement, dialect) else found
     return _by_words(statement)
 
 

@@ -46,12 +46,13 @@ class Script:
 
 @lru_cache(maxsize=512)
 def take_apart(text: str, dialect: str) -> Script:
-    """Both lists in the order of the text. MySQL runs what stands in `/*! … */`, so those marks fall away first."""
+    """Both lists in the order of the text. What stands in `/*! … */` MySQL runs, in `/*M! … */` MariaDB: those marks fall away first."""
     return _Reader(_unmarked(text), dialect).read()
 
 
 def _unmarked(text: str) -> str:
-    return re.sub(r"/\*[!+]M?\d*", " ", text).replace("*/", " ") if "/*!" in text else text
+    shown = re.sub(r"/\*M?!\d*", " ", text)
+    return shown.replace("*/", " ") if shown != text else text
 
 
 class _Reader:

@@ -2,7 +2,7 @@
 it acts on. All of it is bound into the request digest, so that what runs is what was asked about.
 
 MUST: bind names as well as bytes: a file that is added, removed or linked elsewhere is a change. MUST: follow local modules and files that
-a configuration names. MUST: refuse a call that loads more than can be bound, rather than bind a part of it.
+a configuration, a makefile or a script names. MUST: refuse a call that loads more than can be bound, rather than bind a part of it.
 """
 
 import glob
@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from ony_core.errors import Malformed
+from ony_core.evidence import imports
 from ony_core.evidence.place import LIMIT, DiskPlace
 from ony_core.model import Fact
 
@@ -41,13 +42,15 @@ def bind(texts: Iterable[str], facts: tuple[Fact, ...], place: DiskPlace) -> Non
     programs = {fact.program for fact in facts}
     for kind in sorted({kind for program in programs for kind in _PLACES.get(program, ())}):
         place.context(kind)
+    texts = tuple(texts)
     words = [word for text in texts for word in _words(text)]
     if "git" in programs:
         _bind_git(words, place)
+    bound: set[str] = set()
+    imports.bind(place, lambda path: _one(path, bound, place))
     if programs.isdisjoint(_LOADS):
         return
     suffixes = tuple({suffix for program in programs for suffix in _LOADS.get(program, ())})
-    bound: set[str] = set()
     for path in _named(words, place.cwd):
         _one(path, bound, place) if os.path.isfile(path) else _tree(path, suffixes, bound, place)
     _folder(place.cwd, suffixes, bound, place)

@@ -178,7 +178,10 @@ class DiskPlace:
 
     def texts(self) -> tuple[str, ...]:
         """What was read to understand the call, as text."""
-        return tuple(data.decode("utf-8", "replace") for data in self._read.values())
+        return tuple(self.texts_by_path().values())
+
+    def texts_by_path(self) -> dict[str, str]:
+        return {path: data.decode("utf-8", "replace") for path, data in self._read.items()}
 
     def evidence(self) -> Evidence:
         """Every file read and every place asked for, to be bound into the request digest."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ony_core.facts.shell import Shell
 
 LIMIT = 1 << 20
+_INCLUDE = re.compile(r"^[ \t]*[-s]?include[ \t]+([^\n#]+)", re.MULTILINE)
 
 
 def run_path(shell: "Shell", argv: list[Word], stdin: Flow) -> Flow:
@@ -205,7 +206,7 @@ def make_targets(shell: "Shell", program: str, names: list[str], file: Word | No
         if isinstance(content, Made):
             loaded.put_in(shell, candidate.text, content.added)
         if isinstance(content, Made) and content.text is not None:
-            recipes = _recipes(content.text)
+            recipes = _recipes(content.text + _included(shell, candidate, content.text))
             wanted = list(names) or list(recipes)[:1]
             seen: set[str] = set()
             while wanted and len(seen) < 64:
@@ -220,6 +221,19 @@ def make_targets(shell: "Shell", program: str, names: list[str], file: Word | No
         if content in (Unknown.UNREADABLE, Unknown.NOT_REGULAR, Unknown.TOO_BIG, Unknown.LATE):
             shell.call.opaque("unreadable")
             return
+
+
+def _included(shell: "Shell", makefile: Word, text: str, deep: int = 4) -> str:
+    """What a makefile takes in by `include`, as far as the names stand there."""
+    found = ""
+    names = [name for line in _INCLUDE.findall(text) for name in line.split() if "$" not in name]
+    for name in names[:32] if deep else ():
+        content = content_of(shell, Word(makefile.text[: makefile.text.rfind("/") + 1] + name, quoted=True))
+        if isinstance(content, Made) and content.text is not None:
+            found += "\n" + content.text + _included(shell, makefile, content.text, deep - 1)
+        elif content in (Unknown.UNREADABLE, Unknown.NOT_REGULAR, Unknown.TOO_BIG, Unknown.LATE):
+            shell.call.opaque("unreadable")
+    return found
 
 
 def _recipes(text: str) -> dict[str, tuple[list[str], str]]:

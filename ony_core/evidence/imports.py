@@ -34,6 +34,7 @@ def bind(place: DiskPlace, one: Callable[[str], bool]) -> None:
 def named(path: str, text: str, roots: set[str]) -> Iterator[str]:
     """The files beside `path`, or below a root, that its text names as code to take in."""
     folder, name = os.path.split(path)
+    candidates: Iterator[str] = iter(())
     if name.endswith(".py"):
         candidates = _modules(text, folder, roots)
     elif name.endswith(_SCRIPTS):
@@ -43,8 +44,6 @@ def named(path: str, text: str, roots: set[str]) -> Iterator[str]:
     elif name.endswith((".mk", "akefile")):
         words = (word for line in _MAKE.findall(text) for word in line.split() if "$" not in word)
         candidates = (found for word in words for found in glob.iglob(os.path.join(folder, word)))
-    else:
-        candidates = ()
     yield from (os.path.normpath(found) for found in candidates if "\0" not in found and os.path.isfile(found))
 
 

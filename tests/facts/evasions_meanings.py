@@ -10,7 +10,20 @@ SPELLING: list[tuple[Any, Any]] = [
     ("drush sql:dr -y", "drush st"),
 ]  # fmt: skip
 
+MULTIPLIERS: list[tuple[Any, Any]] = [
+    ("find . -type d ! -empty -delete", "find . -type d -empty -delete"),
+    ("find . -empty -o -name x -delete", "find . -name x -empty -delete"),
+    ("find / -empty -delete", "find src -empty -delete"),
+    ("xargs -a ~/.ssh/id_rsa echo", "xargs -a names.txt echo"),
+    ("find . -name '*.php' -exec php {} +", "find . -name '*.php' -exec php -l {} +"),
+]  # fmt: skip
+
 REMOTE: list[tuple[Any, Any]] = [
+    ("lxc exec c1 -- rm -rf /srv", "lxc exec c1 -- ls /srv"),
+    ("multipass exec vm1 -- sudo systemctl stop nginx", "multipass exec vm1 -- systemctl status nginx"),
+    ("distrobox enter box -- git push --force", "distrobox enter box -- git log"),
+    ("heroku run 'rake db:drop' -a shop", "heroku run 'node -v' -a shop"),
+    ("nodemon --exec 'rm -rf ~' app.js", "nodemon --exec 'npm test' app.js"),
     ("docker run --entrypoint rm -v $PWD:/w alpine -rf /w", "docker run --entrypoint ls -v $PWD:/w alpine -la /w"),
     ("docker run --rm hashicorp/terraform:1.9 destroy -auto-approve", "docker run --rm hashicorp/terraform:1.9 validate"),
     ("docker run --rm registry.example.org/mirror/amazon/aws-cli:2 s3 rm s3://b --recursive", "docker run --rm amazon/aws-cli s3 ls"),
@@ -51,4 +64,4 @@ TWO_STEPS: list[tuple[Any, Any]] = [
      "echo 'print(1)' > t.py && python -m cProfile -o out t.py"),
 ]  # fmt: skip
 
-MEANINGS: dict[str, list[tuple[Any, Any]]] = {"spelling": SPELLING, "remote": REMOTE, "git": GIT, "two_steps": TWO_STEPS}
+MEANINGS: dict[str, list[tuple[Any, Any]]] = {"spelling": SPELLING, "multipliers": MULTIPLIERS, "remote": REMOTE, "git": GIT, "two_steps": TWO_STEPS}

@@ -54,11 +54,18 @@ def find(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
         if text == "-delete":
             for folder in _below(shell, folders, words):
                 whole = frozenset({"many"}) if _filtered(words) else frozenset({"many", "recursive"})
+                whole |= {"empty_ones"} if _only_empty(words) else frozenset()
                 commands.delete_file(shell, folder if _is_named(folder) else Word(folder.text.rstrip("/") + "/*", True), whole)
         elif text in ("-fprint", "-fprint0", "-fls", "-fprintf") and at + 1 < len(words):
             commands.write_file(shell, words[at + 1], UNKNOWN)
         at += 3 if text == "-fprintf" else 2 if text in valued else 1
     return _found(shell, folders, words)
+
+
+def _only_empty(words: list[Word]) -> bool:
+    """Whether nothing but empty files and folders is found: `-empty`, with nothing that turns it round or stands beside it."""
+    texts = [word.text for word in words]
+    return "-empty" in texts and texts[-1] == "-delete" and not {"!", "-not", "-o", "-or", ",", "(", "-delete"} & set(texts[:-1])
 
 
 def _find_runs(shell: "Shell", words: list[Word], at: int, folders: list[Word]) -> int:

@@ -64,4 +64,6 @@ TWO_STEPS: list[tuple[Any, Any]] = [
      "echo 'print(1)' > t.py && python -m cProfile -o out t.py"),
 ]  # fmt: skip
 
-MEANINGS: dict[str, list[tuple[Any, Any]]] = {"spelling": SPELLING, "multipliers": MULTIPLIERS, "remote": REMOTE, "git": GIT, "two_steps": TWO_STEPS}
+MEANINGS: dict[str, list[tuple[Any, Any]]] = {
+    "spelling": SPELLING, "multipliers": MULTIPLIERS, "remote": REMOTE, "git": GIT, "two_steps": TWO_STEPS,
+}  # fmt: skip

@@ -12,8 +12,9 @@ SPELLING: list[tuple[Any, Any]] = [
 
 MULTIPLIERS: list[tuple[Any, Any]] = [
     ("find . -type d ! -empty -delete", "find . -type d -empty -delete"),
-    ("find . -empty -o -name x -delete", "find . -name x -empty -delete"),
-    ("find / -empty -delete", "find src -empty -delete"),
+    ("find . -type d -empty -o -name x -delete", "find . -name x -type d -empty -delete"),
+    ("find . -empty -delete", "find src -type d -empty -delete"),
+    ("find / -type d -empty -delete", "find src -empty -print"),
     ("xargs -a ~/.ssh/id_rsa echo", "xargs -a names.txt echo"),
     ("find . -name '*.php' -exec php {} +", "find . -name '*.php' -exec php -l {} +"),
 ]  # fmt: skip

@@ -63,9 +63,14 @@ def find(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
 
 
 def _only_empty(words: list[Word]) -> bool:
-    """Whether nothing but empty files and folders is found: `-empty`, with nothing that turns it round or stands beside it."""
+    """Whether nothing but empty folders is found: `-type d -empty`, with nothing that turns it round or stands beside it."""
     texts = [word.text for word in words]
-    return "-empty" in texts and texts[-1] == "-delete" and not {"!", "-not", "-o", "-or", ",", "(", "-delete"} & set(texts[:-1])
+    return (
+        "-empty" in texts
+        and ("-type", "d") in pairwise(texts)
+        and texts[-1] == "-delete"
+        and not {"!", "-not", "-o", "-or", ",", "(", "-delete"} & set(texts[:-1])
+    )
 
 
 def _find_runs(shell: "Shell", words: list[Word], at: int, folders: list[Word]) -> int:

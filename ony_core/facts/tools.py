@@ -12,6 +12,8 @@ from ony_core.facts.words import EMPTY, Flow, Word
 from ony_core.model import UNLISTED
 from ony_core.taxonomy.tables import tables
 
+MOST_FILES, MOST_URLS = 200, 20  # of one call; more are opaque
+
 
 def understand(call: Call, tool: str, given: dict[str, Any], cwd: str) -> None:
     """Adds the facts of one tool call."""
@@ -112,7 +114,9 @@ def _read(shell: Shell, tool: str, given: dict[str, Any]) -> None:
     shell.call.add("agent", tool)
     word = _word(given)
     listed = [v for key in ("paths", "file_paths", "path") if isinstance(given.get(key), list) for v in given[key] if isinstance(v, str)]
-    for one in [word] if word is not None else [Word(text.replace("\0", "?"), quoted=True) for text in listed[:200]]:
+    if len(listed) > MOST_FILES:
+        shell.call.opaque("too_deep")
+    for one in [word] if word is not None else [Word(text.replace("\0", "?"), quoted=True) for text in listed[:MOST_FILES]]:
         searched = tool in tables().words["tool_keys"]["searches"] and given.get("output_mode") != "files_with_matches"
         commands.read_file(shell, one, frozenset({"recursive"}) if searched else frozenset())
     pattern = given.get("glob", given.get("pattern") if tool.lower() in ("glob", "glob_file_search") else None)
@@ -125,9 +129,9 @@ def _fetch(shell: Shell, tool: str, given: dict[str, Any]) -> None:
     """An address, or a prompt with addresses in it. What stands in an address leaves this machine."""
     text = _text(given, "url")
     urls = [text] if "url" in given and text else re.findall(r"https?://[^\s)>\"']+", text or "")
-    if not urls:
+    if not 0 < len(urls) <= MOST_URLS:
         shell.call.opaque("unparsed")
-    for url in urls[:20]:
+    for url in urls[:MOST_URLS]:
         traits = url_traits(url)
         if "local_file" in traits:
             commands.read_file(shell, Word(url.replace("\0", "?"), quoted=True))

@@ -17,7 +17,8 @@ GOOD = Fact("command", "git", ("push",), ("--force",), 2, (Target("branch", "mai
     [
         {"kind": "animal"}, {"program": "no-such"}, {"program": 7}, {"verb": ("frobnicate",)}, {"verb": (7,)}, {"verb": ["push"]}, {"flags": ("--no-such",)},
         {"traits": ("no_such",)}, {"args": -1}, {"args": True}, {"args": 1.0}, {"targets": (Target("no_such", "x"),)}, {"targets": (Target("branch", "a b"),)},
-        {"targets": (Target("branch", 7),)}, {"targets": [Target("branch", "main")]}, {"targets": ("main",)},
+        {"targets": (Target("branch", 7),)}, {"targets": (Target(["branch"], "main"),)},
+        {"targets": (Target("branch", ["main"]),)}, {"targets": [Target("branch", "main")]}, {"targets": ("main",)},
     ],
 )  # fmt: skip
 def test_a_fact_with_any_word_that_no_table_knows_is_odd(change: dict) -> None:
@@ -63,6 +64,10 @@ def test_titles_are_filled_in() -> None:
     assert engine._title("plain", fact) == "plain"
     assert engine._title("{program} {verb}: {branch} {host}, {count}", fact) == "git remote add: main an unlisted host, 2 files"
     assert engine._title("{count}", dataclasses.replace(fact, args=1)) == "a file"
+    assert engine._title("{verb}", dataclasses.replace(fact, verb=("box", "logs-", "set:*"))) == "box logs set"
+    assert engine._title("{program}", Fact("mcp", "the-x-server")) == "the x server"
+    assert engine._title("{program}", Fact("command", "docker-compose")) == "docker-compose"
+    assert engine._title("{program}", Fact("command", "")) == "a program"
     assert engine._title("Do {verb}: ", dataclasses.replace(fact, verb=())) == "Do"
 
 
@@ -74,3 +79,49 @@ def test_as_root_raises_by_one_step_and_says_so() -> None:
 def test_every_image_starts_a_program_that_a_table_knows() -> None:
     known = tables()
     assert {image: name for image, name in known.words["image_programs"].items() if name not in known.names} == {}
+    low, high = Fact("command", "ls"), Fact("command", "ls", traits=("as_root",))
+    assert engine.meaning(low).title == engine.meaning(high).title and engine.meaning(high).risk == engine.meaning(low).risk
+    assert engine.raised("medium", high) == ("high", ", as root") and engine.raised("low", high) == ("low", "")
+    assert engine.raised("critical", Fact("command", "ls", traits=("as_root", "remote"))) == ("critical", ", as root, on another machine")
+    assert engine.raised("medium", low) == ("medium", "")
+
+
+def test_only_a_command_is_called_by_its_name_where_no_rule_knows_its_use() -> None:
+    assert engine._unknown(Fact("command", "git")).rule == "engine:unknown_use"
+    assert engine._unknown(Fact("mcp", "git")).rule == "engine:unknown"
+
+
+def rule(**conditions: object) -> Rule:
+    verbs = conditions.get("verbs", ())
+    return Rule("a", str(conditions.pop("risk", "low")), "x", joined=frozenset(verbs), **conditions)  # type: ignore[arg-type, call-overload]
+
+
+WIDE, DELETES, READS = rule(), rule(verbs=("delete",), risk="high"), rule(verbs=("list", "snapshots"))
+LAST = {
+    "the whole verb": ([READS, DELETES, WIDE], ("list",), READS),
+    "the worst of its parts": ([READS, DELETES, WIDE], (UNLISTED, "snapshots", "delete"), DELETES),
+    "no part": ([READS, DELETES, WIDE], (UNLISTED, "x"), WIDE),
+    "nothing fits": ([READS, DELETES], (UNLISTED, "x"), None),
+    "no verb at all": ([READS, rule(verbs=("",), risk="none"), WIDE], (), rule(verbs=("",), risk="none")),
+    "only words that nobody knows are no empty verb": ([rule(verbs=("",), risk="none"), WIDE], (UNLISTED,), WIDE),
+    "several words in the middle": ([rule(verbs=("a b",)), WIDE], (UNLISTED, "a", "b", "c"), rule(verbs=("a b",))),
+}
+
+
+@pytest.mark.parametrize(("fitting", "verb", "found"), LAST.values(), ids=LAST.keys())
+def test_a_verb_that_stands_last(fitting: list[Rule], verb: tuple[str, ...], found: Rule | None) -> None:
+    assert engine._last(fitting, Fact("command", "gcloud", verb)) == found
+
+
+@pytest.mark.parametrize("name", ["flags", "all_flags", "not_flags", "traits", "any_traits"])
+def test_a_rule_that_asks_for_flags_or_traits_alone_comes_first(name: str) -> None:
+    asks = rule(**{name: frozenset({"x"})})
+    assert engine._last([DELETES, asks], Fact("command", "gcloud", ("delete",))) == asks
+    with_verb = rule(verbs=("list",), **{name: frozenset({"x"})})
+    assert engine._last([DELETES, with_verb], Fact("command", "gcloud", ("delete",))) == DELETES
+
+
+def test_the_first_rule_of_a_verb_or_of_none() -> None:
+    assert engine._first([READS, DELETES, WIDE], Fact("command", "x", ("delete",))) == DELETES
+    assert engine._first([READS, WIDE, DELETES], Fact("command", "x", ("delete",))) == WIDE
+    assert engine._first([READS], Fact("command", "x", ("delete",))) is None

@@ -28,6 +28,7 @@ class Names:
         self.roots: set[str] = set()  # modules that are imported
         self.texts: dict[str, str | None] = {}  # variables that hold a known text; None: assigned twice
         self.lists: dict[str, ast.expr | None] = {}
+        self.longer: set[str] = set()  # lists that are added to, and are copies here
         self.made: set[str] = set()  # names of temporary files
         self.not_made: set[str] = set()  # names that may stand for something else as well
         self.settings: set[str] = set()  # names such as STATIC_ROOT that are set to a temporary folder
@@ -54,6 +55,8 @@ class Names:
                 self.calls.setdefault(_last(node.func), []).append(node)
         for _, node in sorted(bound, key=lambda pair: pair[0]):
             self._bound(node)
+        for node in nodes:
+            self._grown(node)
         settings = (n for n in nodes if isinstance(n, ast.keyword) and n.arg is not None and n.arg.isupper())
         self.settings = {str(n.arg) for n in settings if self.is_made(n.value)}
 
@@ -106,6 +109,26 @@ class Names:
         ):
             self.names[_path(target)] = self.origin(value.func) + "()"
         (self.made if self.is_made(value) else self.not_made).add(name)
+
+    def _grown(self, node: ast.AST) -> None:
+        """`words += […]`, `words.append(x)`, `text += "…"`: what is put behind a list or a text belongs to it."""
+        if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
+            target, more = node.target, ast.Starred(node.value)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name) and node.args:
+            target = node.func.value
+            more = {"append": node.args[-1], "insert": node.args[-1], "extend": ast.Starred(node.args[-1])}.get(node.func.attr)
+        else:
+            return
+        name = self._found(target)
+        before, held = self.texts.get(name), self.lists.get(name)
+        if isinstance(node, ast.AugAssign) and before is not None:
+            after = self.text(node.value)
+            self.texts[name] = before + after if after is not None and isinstance(node.op, ast.Add) else None
+        if more is not None and isinstance(held, ast.List | ast.Tuple):
+            if name not in self.longer:
+                self.longer.add(name)
+                self.lists[name] = held = ast.List([*held.elts], ast.Load())
+            held.elts.append(more)  # type: ignore[union-attr]
 
     def _key(self, node: ast.AST, name: str) -> str:
         """A name within the function that binds it; attributes of `self` belong to the module."""

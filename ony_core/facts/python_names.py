@@ -113,7 +113,8 @@ class Names:
     def _grown(self, node: ast.AST) -> None:
         """`words += […]`, `words.append(x)`, `text += "…"`: what is put behind a list or a text belongs to it."""
         if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
-            target, more = node.target, ast.Starred(node.value)
+            target = node.target
+            more: ast.expr | None = ast.Starred(node.value)
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name) and node.args:
             target = node.func.value
             more = {"append": node.args[-1], "insert": node.args[-1], "extend": ast.Starred(node.args[-1])}.get(node.func.attr)
@@ -128,7 +129,7 @@ class Names:
             if name not in self.longer:
                 self.longer.add(name)
                 self.lists[name] = held = ast.List([*held.elts], ast.Load())
-            held.elts.append(more)  # type: ignore[union-attr]
+            held.elts.append(more)
 
     def _key(self, node: ast.AST, name: str) -> str:
         """A name within the function that binds it; attributes of `self` belong to the module."""

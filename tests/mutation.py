@@ -60,6 +60,7 @@ def of_modules(parts: list[str], tests: tuple[str, ...], most: int) -> dict[str,
     def work(session: Session) -> None:
         live, memories = mutation_run.live_functions(), mutation_run._memories()
         gc.freeze()
+        mutation_run.insist(session, live, memories)
         for subject in session.subjects:
             found = mutants(subject.tree)
             drawn = found if len(found) <= most else random.Random(SEED).sample(found, most)

@@ -308,23 +308,36 @@ class Result(NamedTuple):
     hung: int
 
 
+def insist(session: Session, live: dict[str, list[FunctionType]], memories: list[Any]) -> None:
+    """All unbroken modules go the way of the mutants once, and every case must pass; else RuntimeError."""
+
+    def child() -> None:
+        for subject in session.subjects:
+            put(subject, subject.tree, None, live.get(subject.path, []))
+        _ask(session, memories, range(len(session.cases)))
+
+    ended = dict(forked([(0, child)]))[0]
+    if ended != PASSED:
+        raise RuntimeError(f"the unbroken source does not pass the way of the mutants ({ended})")
+
+
+def _ask(session: Session, memories: list[Any], asked: Iterable[int]) -> None:
+    """Ends this process with what the cases say."""
+    _forget(memories)
+    for at in asked:
+        _allow(session.seconds[at])
+        if not session.cases[at].passes():
+            os._exit(FAILED)
+    os._exit(PASSED)
+
+
 def run(session: Session, subject: Subject, drawn: list[Mutant], live: dict[str, list[FunctionType]], memories: list[Any]) -> Result:
-    """Raises RuntimeError where the unbroken source does not pass the same way, or this file fails."""
-    functions = live.get(subject.path, [])
+    """RuntimeError where this file itself fails."""
 
-    def child(mutant: Mutant | None, asked: Iterable[int]) -> None:
-        tree = broken(subject.tree, mutant) if mutant is not None else subject.tree
-        put(subject, tree, mutant, functions)
-        _forget(memories)
-        for at in asked:
-            _allow(session.seconds[at])
-            if not session.cases[at].passes():
-                os._exit(FAILED)
-        os._exit(PASSED)
+    def child(mutant: Mutant, asked: Iterable[int]) -> None:
+        put(subject, broken(subject.tree, mutant), mutant, live.get(subject.path, []))
+        _ask(session, memories, asked)
 
-    unbroken = dict(forked([(0, functools.partial(child, None, range(len(session.cases))))]))[0]
-    if unbroken != PASSED:
-        raise RuntimeError(f"{subject.part}: the unbroken source does not pass the way of the mutants ({unbroken})")
     asked = [session.asked(subject, mutant) for mutant in drawn]
     unseen = {at for at, cases in enumerate(asked) if not cases}
     ended = dict(forked([(at, functools.partial(child, drawn[at], cases)) for at, cases in enumerate(asked) if cases]))

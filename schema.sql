@@ -60,7 +60,8 @@ CREATE TABLE device (                     -- what a person decides with; decisio
   kind TEXT NOT NULL CHECK (kind IN ('voice', 'sms', 'telegram', 'slack', 'browser')), label TEXT NOT NULL,
   address_sealed BLOB NOT NULL,                                              -- phone number or chat id
   decision_key_sealed BLOB NOT NULL, public_key BLOB,                        -- browser phones sign themselves
-  state TEXT NOT NULL CHECK (state IN ('unverified', 'active', 'revoked')), active_from INTEGER NOT NULL, created_at INTEGER NOT NULL, seen_at INTEGER
+  state TEXT NOT NULL CHECK (state IN ('unverified', 'active', 'revoked')), active_from INTEGER NOT NULL, created_at INTEGER NOT NULL, seen_at INTEGER,
+  endorsed_by TEXT, endorsed_at INTEGER                                      -- the device whose owner's code let it join: ony_core/endorse.py
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX device_by_user ON device (org_id, user_id);
 

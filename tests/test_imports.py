@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 BASE = {"__init__", "model", "canon", "errors", "clock"}
-CORE = {"policy", "handoff", "states", "verdict", "totp", "chain", "merkle", "checkpoint"}  # of a decision and of the log: pure
+CORE = {"policy", "handoff", "states", "verdict", "endorse", "totp", "chain", "merkle", "checkpoint"}  # of a decision and of the log: pure
 LOG = CORE | {"durable", "notes", "auditkey"}  # what both sides know of the log's files
 
 # room -> the rooms it may import; every room may import itself and BASE
@@ -30,6 +30,7 @@ ROOMS = {
     "states": set(),
     "totp": set(),
     "verdict": set(),
+    "endorse": set(),
     "merkle": set(),
     "checkpoint": set(),
     "chain": {"checkpoint", "merkle"},

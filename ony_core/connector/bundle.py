@@ -1,7 +1,7 @@
 """What the server lets this connector know and do right now: device states, policy numbers, session modes. Signed, numbered, short-lived.
 
 MUST never go back to a lower version, also over a restart. MUST count as none when it is older than 24 hours or from the future.
-MUST NOT add an approver: those are pinned at enrolment; a bundle can only take one away.
+MUST NOT add an approver by itself: those are pinned at enrolment; what joins later is endorsed by a pinned one (ony_core/endorse.py).
 """
 
 from collections.abc import Mapping
@@ -47,6 +47,7 @@ class Bundle:
     asks: bool  # without a verdict the agent's own prompt may decide, within policy.may_ask
     modes: tuple[ModeStatement, ...]
     lessons: tuple[Lesson, ...] = ()
+    listed: tuple[Mapping[str, Any], ...] = ()  # approvers as they came, with endorsements of those that joined later
 
     def fresh(self, wall: int) -> bool:
         return -MAX_AHEAD_S <= wall - self.issued_at <= MAX_AGE_S
@@ -104,7 +105,8 @@ def _parsed(body: dict[str, Any]) -> Bundle:
     issued_at = seconds_of(_str(body["issued_at"]))
     asks = policy["on_no_verdict"] == "ask"
     lessons = tuple(from_wire(one) for one in body["overlay"])
-    return Bundle(body["version"], issued_at, states, min(deadline, DEADLINE_LIMIT_S), asks, tuple(mode_of(m) for m in modes), lessons)
+    return Bundle(body["version"], issued_at, states, min(deadline, DEADLINE_LIMIT_S), asks, tuple(mode_of(m) for m in modes), lessons,
+                  tuple(approvers))  # fmt: skip
 
 
 def _when(value: Any) -> int:

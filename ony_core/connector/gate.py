@@ -7,13 +7,13 @@ MUST give the same answer for the same call and the same disk, so that it can be
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ony_core import policy, taxonomy
+from ony_core import endorse, policy, taxonomy
 from ony_core.clock import Clock
-from ony_core.connector import bundle, digest, modes, owner
+from ony_core.connector import bundle, digest, enrolled, modes, owner
 from ony_core.connector.enrolled import Enrolled
 from ony_core.connector.heads import Heads
 from ony_core.connector.link import Link
@@ -77,6 +77,8 @@ class Gate:
         self._etag = ""
         self._set: dict[str, bundle.ModeStatement] = {}  # modes the server signed since the bundle
         self._exchange = threading.Lock()
+        if self.bundle:
+            self._pin(self.bundle)
 
     def weigh(self, call: ToolCall) -> Weighed:
         """Pass or hold, with everything a request needs. Malformed for a call of more parts than a request can carry."""
@@ -136,6 +138,7 @@ class Gate:
                 self.outbox.add("refused", reason=refused.reason)
                 raise
             bundle.keep(self.folder, answer.body)
+            self._pin(fresh)
             self.bundle, self._etag = fresh, answer.etag
             self._set.clear()
 
@@ -146,6 +149,17 @@ class Gate:
             statement = modes.accept(answer.body, self.enrolled.connector_id, session, self.verify)
             self._set[session] = statement
             return statement
+
+    def _pin(self, fresh: bundle.Bundle) -> None:
+        """Approvers that a pinned one has endorsed are pinned too, on disk before they count. What is not well endorsed is reported."""
+        new, reasons = endorse.added(fresh.listed, self.enrolled.connector_id, self.enrolled.approvers)
+        for reason in reasons:
+            self.outbox.add("refused", reason=reason)
+        if new:
+            wider = replace(self.enrolled, approvers=(*self.enrolled.approvers, *new))
+            enrolled.save(self.folder, wider, self.clock)
+            self.enrolled = wider
+            log.warning("%d approver(s) joined, endorsed by one that was pinned here", len(new))
 
     def _young(self) -> bool:
         return self.bundle is not None and 0 <= self.clock.wall() - self.bundle.issued_at < REVALIDATE_S

@@ -13,7 +13,7 @@ from typing import Any
 from ony_core import auditkey, canon, totp
 from ony_core.clock import Clock, new_id, rfc3339
 from ony_core.errors import Malformed, OnyError, UsageError
-from ony_core.server import confirmed, devices, passwords, strength
+from ony_core.server import confirmed, devices, passwords, phones, strength
 from ony_core.server import keyring as keys
 from ony_core.server.audit import Log
 from ony_core.server.connectors import origin
@@ -21,11 +21,9 @@ from ony_core.server.keyring import Keyring
 from ony_core.server.login import orgs_of as _orgs
 from ony_core.server.login import plain, the_user
 from ony_core.server.message import Request, Response, answer, fields, problem
-from ony_core.store import Store, Tx, rows
-from ony_core.store.org import Org
+from ony_core.store import Store, Tx
 
 DATABASE, AUDIT_KEY = "ony.db", "audit.key"
-_E164 = re.compile(r"\+[1-9][0-9]{6,14}\Z", re.ASCII)
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,190}\Z")
 
 
@@ -66,7 +64,7 @@ class Admin:
         code: an approver's, once there is one: a new phone is another one that may decide.
         """
         wish = fields(request, {"email": str, "number": str, "verified": bool}, {"by": "", "code": ""})
-        if not _E164.match(wish["number"]):
+        if not phones.E164.match(wish["number"]):
             return problem(400, "bad_number", "that is not a phone number", "write it like +15550100123")
         if not wish["verified"]:
             return problem(400, "not_verified", "a number is used only once its owner has shown that it is theirs",
@@ -78,28 +76,13 @@ class Admin:
         if found is None:
             return problem(404, "unknown_user", "no user has this email", "`ony admin init` made the first one")
         org, user = found
-        refusal = confirmed.by_approver(org, self._keyring, wish["by"], wish["code"], self._clock)
-        if refusal is not None:
-            return refusal
-        device_id, now = new_id("dev", self._clock), self._clock.wall()
-        seal = self._keyring.seal
-        org.add_device(rows.Device(
-            device_id, org.id, user.id, "voice", devices.masked(number),
-            seal(number.encode(), "device.address", org.id, device_id, self._clock),
-            seal(self._clock.random(32), "device.decision_key", org.id, device_id, self._clock), "active", now, now,
-        ))  # fmt: skip
-        secret = self._first_secret(org, user)
-        org.bump_policy()
-        org.audit("device_added", device_id=device_id, user_id=user.id, device_kind="voice")
+        by = confirmed.by_approver(org, self._keyring, wish["by"], wish["code"], self._clock)
+        if isinstance(by, Response):
+            return by
+        device_id = phones.join(org, self._keyring, user, number, by, self._clock)
+        secret = phones.first_secret(org, self._keyring, user, self._clock)
         uri = totp.provisioning_uri(secret, user.email) if secret else None
         return answer({"device_id": device_id, "totp_secret": secret, "otpauth_uri": uri}, 201)
-
-    def _first_secret(self, org: Org, user: rows.User) -> str | None:
-        if org.totp(user.id, "approval") is not None:
-            return None
-        secret = totp.new_secret(self._clock.random(20))
-        org.add_totp(user.id, "approval", self._keyring.seal(secret.encode(), "totp.approval", org.id, user.id, self._clock))
-        return secret
 
     async def enroll_code(self, request: Request) -> Response:
         """{"email"} ("" = the only user) -> {"code","expires_at"}: the code carries the server key's fingerprint."""

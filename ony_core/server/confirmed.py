@@ -29,11 +29,14 @@ def by_code(tx: Tx, keyring: Keyring, email: str, code: str, clock: Clock) -> tu
     return org, user
 
 
-def by_approver(org: Org, keyring: Keyring, by: str, code: str, clock: Clock) -> Response | None:
-    """None: confirmed, or nobody can confirm anything yet. by: the approver's address, "" = the only one. A recovery code will do too."""
+def by_approver(org: Org, keyring: Keyring, by: str, code: str, clock: Clock) -> str | Response:
+    """The user id of the approver whose six digits confirmed it; "" by a recovery code, or where nobody can confirm anything yet.
+
+    by: the approver's address, "" = the only one.
+    """
     approvers = [user for user in org.approvers() if by in ("", user.email)]
     if not org.approvers():
-        return None
+        return ""
     if not code:
         return problem(403, "code_needed", "this needs an approver's six-digit code", "give it when asked")
     if len(approvers) != 1:
@@ -44,4 +47,4 @@ def by_approver(org: Org, keyring: Keyring, by: str, code: str, clock: Clock) ->
         result = codes.check(org, keyring, approvers[0].id, CHANNEL, code, clock)
     if result != codes.RIGHT:
         return problem(403, result, _SAID[result], "use the six digits that your authenticator shows now")
-    return None
+    return approvers[0].id if len(code) <= CODE_LENGTH else ""

@@ -9,7 +9,7 @@ import hashlib
 import re
 from typing import Any
 
-from ony_core import canon, handoff, verdict
+from ony_core import canon, endorse, handoff, verdict
 from ony_core.clock import Clock, new_id, rfc3339
 from ony_core.errors import Malformed, Refused
 from ony_core.model import MODES
@@ -89,9 +89,22 @@ class Connectors:
         }  # fmt: skip
 
     def _approver(self, org: Org, device: rows.Device, connector_id: str) -> dict[str, str]:
+        return {"device_id": device.id, "label": device.label, "state": device.state, "key": self._key(org, device, connector_id).hex()}
+
+    def _key(self, org: Org, device: rows.Device, connector_id: str) -> bytes:
         decision_key = self._keyring.unseal(device.decision_key_sealed, "device.decision_key", org.id, device.id)
-        key = verdict.connector_key(decision_key, connector_id)
-        return {"device_id": device.id, "label": device.label, "state": device.state, "key": key.hex()}
+        return verdict.connector_key(decision_key, connector_id)
+
+    def _listed(self, org: Org, device: rows.Device, connector: rows.Connector) -> dict[str, Any]:
+        """An approver's state; with an endorsement where it joined after the connector, which can pin it by that alone."""
+        said: dict[str, Any] = {"device_id": device.id, "label": device.label, "state": device.state}
+        endorser = org.device(device.endorsed_by) if device.endorsed_by else None
+        if endorser is not None and device.endorsed_at is not None and device.endorsed_at >= connector.created_at:
+            said["endorsement"] = endorse.made(
+                connector.id, device.id, self._key(org, device, connector.id), endorser.id, rfc3339(device.endorsed_at),
+                self._key(org, endorser, connector.id),
+            )  # fmt: skip
+        return said
 
     async def bundle(self, request: Request, connector: rows.Connector) -> Response:
         """ETag: what the bundle says and the hour, so that a connector has one that is never older than an hour."""
@@ -111,7 +124,7 @@ class Connectors:
         return {
             "org_id": org.id, "connector_id": connector.id, "version": organisation.policy_version if organisation else 0,
             "issued_at": rfc3339(self._clock.wall()),
-            "approvers": [{"device_id": d.id, "label": d.label, "state": d.state} for d in org.devices(connector.user_id)],
+            "approvers": [self._listed(org, device, connector) for device in org.devices(connector.user_id)],
             "policy": {name: getattr(self._policy, name) for name in _POLICY},
             "modes": [modes.wire(mode) for mode in org.modes(connector.id)],
             "overlay": [overlay.to_wire(overlay.from_row(row)) for row in org.overlay()],

@@ -121,8 +121,8 @@ class Team:
         return await self._store.write(found)
 
     def _by_approver(self, org: Org, wish: dict[str, Any], change: Callable[[], Response]) -> Response:
-        refusal = confirmed.by_approver(org, self._keyring, wish["by"], wish["code"], self._clock)
-        return change() if refusal is None else refusal
+        found = confirmed.by_approver(org, self._keyring, wish["by"], wish["code"], self._clock)
+        return found if isinstance(found, Response) else change()
 
     # ---------------------------------------------------------------- inside the transaction
 

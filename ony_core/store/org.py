@@ -87,10 +87,9 @@ class Org(People):
     def add_device(self, device: rows.Device) -> None:
         _mine(self.user(device.user_id) if device.org_id == self.id else None)
         self._db.execute(
-            "INSERT INTO device (id, org_id, user_id, kind, label, address_sealed, decision_key_sealed, state, active_from, created_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            f"INSERT INTO device ({columns(rows.Device)}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (device.id, self.id, device.user_id, device.kind, device.label, device.address_sealed, device.decision_key_sealed, device.state,
-             device.active_from, device.created_at),
+             device.active_from, device.created_at, device.endorsed_by, device.endorsed_at),
         )  # fmt: skip
 
     def revoke_device(self, device_id: str) -> bool:

@@ -80,6 +80,8 @@ class Device:
     state: str
     active_from: int
     created_at: int
+    endorsed_by: str | None = None
+    endorsed_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

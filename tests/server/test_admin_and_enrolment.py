@@ -8,7 +8,7 @@ import re
 import pyotp
 import pytest
 
-from ony_core import canon
+from ony_core import canon, endorse
 from ony_core.connector import bundle, enrolled, statement
 from ony_core.errors import Malformed, OnyError, Refused, UsageError
 from ony_core.model import MODES
@@ -331,6 +331,25 @@ def test_a_mode_that_was_set_is_in_the_next_bundle(office, mode):
     asyncio.run(office.connectors.modes(request("POST", wish), office.hall.owner.connector))
     (found,) = bundle_of(office).modes
     assert (found.mode, found.until) == (mode, office.hall.clock.wall() + 3600)
+
+
+def test_a_phone_its_owner_let_in_is_pinned_by_a_connector_that_enrolled_before(office):
+    code = office.code()
+    accepted = enrolled.accept(said(office.enroll(code)), code, "http://127.0.0.1:8750", "laptop", office.hall.clock)
+    made = said(office.phone())
+    connector = office.hall.read(office.hall.org_id, lambda org: org.connector(accepted.connector_id))
+    signed = said(asyncio.run(office.connectors.bundle(request("GET"), connector)))
+    fresh = bundle.check(signed, accepted, statement.verifier(accepted.server_key), None)
+    (new,), reasons = endorse.added(fresh.listed, accepted.connector_id, accepted.approvers)
+    assert (new.device_id, new.label, reasons) == (made["device_id"], "+1•••0123", [])
+    later = said(office.enroll(office.code()))
+    assert {one["device_id"]: one.get("key") for one in later["approvers"]}.keys() >= {made["device_id"]}
+
+
+def test_a_phone_that_somebody_else_let_in_is_endorsed_to_nobody(office):
+    office.hall.store.write_now(lambda tx: tx.org(office.hall.org_id).add_user("usr_" + "7" * 32, "new@example.com", "member", ""))
+    device_id = said(office.phone(email="new@example.com", by=EMAIL))["device_id"]
+    assert office.hall.read(office.hall.org_id, lambda org: org.device(device_id)).endorsed_by is None
 
 
 # ---------------------------------------------------------------- what a connector tells and asks

@@ -106,6 +106,17 @@ def settle(leg: Leg, wish: Wish, outcome: str, talk: Talk) -> Turn:
     return over(_OUTCOMES.get((wish.kind, outcome)) or _OUTCOMES.get(("", outcome), _UNKNOWN))
 
 
+def tell(leg: Leg, digits: str, waited_ms: int, says: tuple[str, ...]) -> Turn:
+    """A call that only tells: nothing before 5, then everything, and goodbye."""
+    if leg.step == GATE and digits == "5" and waited_ms >= TYPE_AHEAD_MS:
+        return over(*says, "Goodbye.")
+    prompts = 1 if leg.step == CREATED else leg.prompts + 1
+    if prompts > PROMPTS[GATE]:
+        return over("Goodbye.")
+    heard = Gather(GATE, prompts, 1, 6, ("This is Ony, with news about your phones. Press 5 to hear it.",))
+    return Turn(Leg(GATE, prompts), Document(gather=heard, pause_s=1 if prompts == 1 else 0))
+
+
 def over(*says: str) -> Turn:
     """Last words; the call ends after them."""
     return Turn(Leg(DONE), Document(says))

@@ -21,7 +21,8 @@ from ony_core.server.keyring import Keyring
 from ony_core.server.login import orgs_of as _orgs
 from ony_core.server.login import plain, the_user
 from ony_core.server.message import Request, Response, answer, fields, problem
-from ony_core.store import Store, Tx
+from ony_core.server.numbers import Numbers
+from ony_core.store import Store, Tx, rows
 
 DATABASE, AUDIT_KEY = "ony.db", "audit.key"
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,190}\Z")
@@ -55,8 +56,8 @@ def audit_log(data: Path, store: Store, keyring: Keyring, clock: Clock) -> Log:
 class Admin:
     """One method per route of the local socket."""
 
-    def __init__(self, store: Store, keyring: Keyring, config: Any, clock: Clock) -> None:
-        self._store, self._keyring, self._clock = store, keyring, clock
+    def __init__(self, store: Store, keyring: Keyring, config: Any, clock: Clock, numbers: Numbers | None = None) -> None:
+        self._store, self._keyring, self._clock, self._numbers = store, keyring, clock, numbers
 
     async def phone(self, request: Request) -> Response:
         """{"email","number","verified","by"?,"code"?} -> {"device_id","totp_secret","otpauth_uri"}; the secret is null on a second phone.
@@ -69,20 +70,23 @@ class Admin:
         if not wish["verified"]:
             return problem(400, "not_verified", "a number is used only once its owner has shown that it is theirs",
                            "call it yourself, then say so with --verified")  # fmt: skip
-        return await self._store.write(lambda tx: self._add_phone(tx, wish))
+        said, joined = await self._store.write(lambda tx: self._add_phone(tx, wish))
+        if joined is not None and self._numbers is not None:
+            self._numbers.announce(joined)
+        return said
 
-    def _add_phone(self, tx: Tx, wish: dict[str, Any]) -> Response:
+    def _add_phone(self, tx: Tx, wish: dict[str, Any]) -> tuple[Response, rows.Device | None]:
         found, number = the_user(tx, wish["email"]), wish["number"]
         if found is None:
-            return problem(404, "unknown_user", "no user has this email", "`ony admin init` made the first one")
+            return problem(404, "unknown_user", "no user has this email", "`ony admin init` made the first one"), None
         org, user = found
         by = confirmed.by_approver(org, self._keyring, wish["by"], wish["code"], self._clock)
         if isinstance(by, Response):
-            return by
-        device_id = phones.join(org, self._keyring, user, number, by, self._clock)
+            return by, None
+        device = phones.join(org, self._keyring, user, number, by, self._clock)
         secret = phones.first_secret(org, self._keyring, user, self._clock)
         uri = totp.provisioning_uri(secret, user.email) if secret else None
-        return answer({"device_id": device_id, "totp_secret": secret, "otpauth_uri": uri}, 201)
+        return answer({"device_id": device.id, "totp_secret": secret, "otpauth_uri": uri}, 201), device
 
     async def enroll_code(self, request: Request) -> Response:
         """{"email"} ("" = the only user) -> {"code","expires_at"}: the code carries the server key's fingerprint."""

@@ -32,6 +32,7 @@ from ony_core.server.http import Limits, Listener
 from ony_core.server.keyring import Keyring
 from ony_core.server.login import Login
 from ony_core.server.meter import Family, Meter, Metrics, about_process
+from ony_core.server.numbers import Numbers
 from ony_core.server.openapi import OpenApi
 from ony_core.server.passwords import Doorkeeper
 from ony_core.server.policies import Policies
@@ -106,11 +107,14 @@ class App:
         secure = bool(server.tls_local or server.tls_cert) or server.public_url.startswith("https://")
         sessions = Sessions(store, self._clock, public_url=server.public_url, secure=secure)
         people = (store, keyring, sessions, door, self._clock)
+        numbers = Numbers(store, keyring, telephone.errands if telephone else None, self._clock)
+        self._ending.push_async_callback(numbers.close)
         await self._listen(store, sessions, {
             "probes": Probes(store, voice=telephone is not None),
             "connectors": Connectors(store, keyring, desk, self._config, self._clock),
             "telephone": telephone,
-            "admin": Admin(store, keyring, self._config, self._clock),
+            "admin": Admin(store, keyring, self._config, self._clock, numbers),
+            "numbers": numbers,
             "freezer": Freezer(store, keyring, desk, self._clock, door),
             "login": Login(*people),
             "account": Account(*people),

@@ -100,6 +100,9 @@ SHAPES: dict[str, dict[str, Schema]] = {
     "team.local_reset": _BY,
     "team.local_disable": {},
     "team.local_enable": _BY,
+    "numbers.add": {"number": _like(r"\+[1-9][0-9]{6,14}"), **_BY},
+    "numbers.call": {},
+    "numbers.verify": {"code": _TEXT},
     "devices.rename_device": {"label": _TEXT},
     "devices.revoke_device": {},
     "devices.rename_connector": {"name": _TEXT},
@@ -107,7 +110,8 @@ SHAPES: dict[str, dict[str, Schema]] = {
     "devices.enroll_code": {},
 }  # fmt: skip
 OPTIONAL: dict[str, tuple[str, ...]] = {
-    "admin.phone": tuple(_BY), "login.password": ("org",), "team.local_invite": ("org", *_BY), "team.local_role": tuple(_BY),
+    "admin.phone": tuple(_BY), "numbers.add": tuple(_BY),
+    "login.password": ("org",), "team.local_invite": ("org", *_BY), "team.local_role": tuple(_BY),
     "team.local_reset": tuple(_BY), "team.local_enable": tuple(_BY),
 }  # fmt: skip
 _TIME: Schema = {"type": "string", "format": "date-time"}

@@ -17,20 +17,21 @@ from ony_core.store.org import Org
 E164 = re.compile(r"\+[1-9][0-9]{6,14}\Z", re.ASCII)
 
 
-def join(org: Org, keyring: Keyring, user: rows.User, number: str, confirmed_by: str, clock: Clock, state: str = "active") -> str:
-    """The new device's id. confirmed_by: user id of whoever gave their six digits, "" for nobody."""
+def join(org: Org, keyring: Keyring, user: rows.User, number: str, confirmed_by: str, clock: Clock, state: str = "active") -> rows.Device:
+    """The new device. confirmed_by: user id of whoever gave their six digits, "" for nobody."""
     device_id, now = new_id("dev", clock), clock.wall()
     endorser = endorsing(org, user, now) if confirmed_by == user.id else None
-    org.add_device(rows.Device(
+    device = rows.Device(
         device_id, org.id, user.id, "voice", devices.masked(number),
         keyring.seal(number.encode(), "device.address", org.id, device_id, clock),
         keyring.seal(clock.random(32), "device.decision_key", org.id, device_id, clock), state, now, now,
         endorser.id if endorser else None, now if endorser else None,
-    ))  # fmt: skip
+    )  # fmt: skip
+    org.add_device(device)
     org.bump_policy()
     org.audit("device_added", device_id=device_id, user_id=user.id, device_kind="voice", state=state,
               endorsed_by=endorser.id if endorser else None)  # fmt: skip
-    return device_id
+    return device
 
 
 def endorsing(org: Org, user: rows.User, now: int) -> rows.Device | None:

@@ -22,6 +22,7 @@ from ony_core.clock import Clock
 from ony_core.config import Voice
 from ony_core.errors import Refused, UsageError
 from ony_core.server.desk import Desk
+from ony_core.server.errands import Errands
 from ony_core.server.keyring import Keyring
 from ony_core.server.message import Request, Response
 from ony_core.server.webhooks import Webhooks, digest_of, end, pin, row_of
@@ -77,6 +78,9 @@ class Telephone:
             ended=self._told, unwanted=lambda sid: self._spawn(self._hang_up(sid)),
         )  # fmt: skip
         self._laml = Laml(account(settings))
+        self.errands = Errands(
+            settings, store, self._laml, clock, public_url=self._public_url, keys=signing_keys(settings), number_of=self._number
+        )
         self._endings: dict[bytes, asyncio.Future[str]] = {}
         self._lines: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # of each user: held while one request is on the phone
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -120,7 +124,7 @@ class Telephone:
 
     async def webhook(self, request: Request) -> Response:
         """POST /v1/voice/{nonce}/start|gate|choice|code|status."""
-        return await self._webhooks.answer(request)
+        return await (self.errands if self.errands.knows(request) else self._webhooks).answer(request)
 
     async def close(self) -> None:
         """Stop following calls; those in progress are the provider's to end."""

@@ -63,7 +63,7 @@ class Webhooks:
         """Everything that does not fit is 403, without a word why."""
         call: rows.Call | None = None
         try:
-            digest, step = _address(request)
+            digest, step = address_of(request)
             call = self._store.read(lambda tx: row_of(tx, digest))
             form = self._form(request, call)
             if step == "status":
@@ -74,25 +74,15 @@ class Webhooks:
 
     def _form(self, request: Request, call: rows.Call) -> laml.Form:
         """The body, once everything about it that needs no lock has been checked."""
-        if request.method != "POST" or request.header("content-type").split(";")[0].strip() != "application/x-www-form-urlencoded":
-            raise Refused("not_a_form")
-        form = laml.form(request.body)
-        url = self._public_url + request.path + (f"?{request.query}" if request.query else "")
-        given = next(filter(None, map(request.header, laml.signature_headers(self._settings.provider))), "")
-        if not laml.signed(self._keys, url, form.pairs, given):
-            raise Refused("bad_signature")
-        if form.get("AccountSid") != self._settings.project_id:
-            raise Refused("wrong_account")
+        form = signed_form(request, self._settings, self._public_url, self._keys)
         _, device = self._store.read(lambda tx: _about(tx, call))
         if form.get("To") != self._number_of(call.org_id, device):
             raise Refused("wrong_number")
-        if not _SID.match(form.get("CallSid")) or not _KEYS.match(form.get("Digits")):
-            raise Refused("malformed")
         return form
 
     async def _turn(self, call: rows.Call, step: str, request: Request, form: laml.Form) -> Response:
         """The next document. Where the keys ask something of the desk, its answer is stored before this returns."""
-        prompt = _prompt(request, step)
+        prompt = prompt_of(request, step)
         turn, talk = await self._store.write(lambda tx: self._advance(tx, call.nonce_digest, step, prompt, form))
         if turn.wish is not None:
             outcome = await self._settled(call, turn.wish)
@@ -179,6 +169,22 @@ class Webhooks:
         return int(self._clock.boot() * 1000)
 
 
+def signed_form(request: Request, settings: Voice, public_url: str, keys: Sequence[str]) -> laml.Form:
+    """A form that our provider has signed for our account and that is well formed. Refused or Malformed."""
+    if request.method != "POST" or request.header("content-type").split(";")[0].strip() != "application/x-www-form-urlencoded":
+        raise Refused("not_a_form")
+    form = laml.form(request.body)
+    url = public_url + request.path + (f"?{request.query}" if request.query else "")
+    given = next(filter(None, map(request.header, laml.signature_headers(settings.provider))), "")
+    if not laml.signed(keys, url, form.pairs, given):
+        raise Refused("bad_signature")
+    if form.get("AccountSid") != settings.project_id:
+        raise Refused("wrong_account")
+    if not _SID.match(form.get("CallSid")) or not _KEYS.match(form.get("Digits")):
+        raise Refused("malformed")
+    return form
+
+
 def end(tx: Tx, digest: bytes, status: str, reason: str, now: int) -> bool:
     """Close a call's row, once; True when this did it. now: UTC seconds."""
     call = row_of(tx, digest)
@@ -218,14 +224,14 @@ def _about(tx: Tx, call: rows.Call) -> tuple[rows.Handoff, rows.Device]:
     return handoff, device
 
 
-def _address(request: Request) -> tuple[bytes, str]:
+def address_of(request: Request) -> tuple[bytes, str]:
     match = _ADDRESS.match(request.path)
     if match is None:
         raise Refused("unknown_call")
     return digest_of(match[1]), match[2]
 
 
-def _prompt(request: Request, step: str) -> int:
+def prompt_of(request: Request, step: str) -> int:
     """Which prompt the keys answer: ?n=1 and so on; the first document answers none."""
     match = _PROMPT.match(request.query)
     if step == "start" and not request.query:

@@ -98,6 +98,14 @@ class Org(People):
         )
         return done.rowcount == 1
 
+    def activate_device(self, device_id: str, active_from: int) -> bool:
+        """An unverified device is known to be its owner's. active_from: UTC seconds."""
+        done = self._db.execute(
+            "UPDATE device SET state = 'active', active_from = ? WHERE org_id = ? AND id = ? AND state = 'unverified'",
+            (active_from, self.id, device_id),
+        )
+        return done.rowcount == 1
+
     def rename_device(self, device_id: str, label: str) -> bool:
         return self._db.execute("UPDATE device SET label = ? WHERE org_id = ? AND id = ?", (label, self.id, device_id)).rowcount == 1
 

@@ -52,6 +52,10 @@ def edited(**changes):
     return {**endorsed(), "payload": payload, "signature": "hmac-sha256:" + hmac.digest(purpose, payload.encode(), "sha256").hex()}
 
 
+def as_a_verdict() -> str:
+    return "hmac-sha256:" + hmac.digest(KEYS[OLD], endorsed()["payload"].encode(), "sha256").hex()
+
+
 NOES = {
     "made with another key": (endorsed(signing=b"x" * 32), "endorsement_bad_signature"),
     "made with the new device's own key": (endorsed(signing=KEYS[NEW]), "endorsement_bad_signature"),
@@ -61,7 +65,7 @@ NOES = {
     "of another device": (endorsed(device=THIRD), "endorsement_of_another"),
     "with another key in its place": ({**endorsed(), "key": "00" * 32}, "endorsement_of_another"),
     "a changed payload": ({**endorsed(), "payload": endorsed()["payload"].replace(NEW, THIRD)}, "endorsement_bad_signature"),
-    "a verdict's signature": ({**endorsed(), "signature": "hmac-sha256:" + hmac.digest(KEYS[OLD], endorsed()["payload"].encode(), "sha256").hex()},
+    "a verdict's signature": ({**endorsed(), "signature": as_a_verdict()},
                               "endorsement_bad_signature"),
     "another version": (edited(v=2), "endorsement_malformed"),
     "a version that is true": (edited(v=True), "endorsement_malformed"),

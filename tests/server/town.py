@@ -18,6 +18,7 @@ from ony_core.server.freeze import Freezer
 from ony_core.server.history import History
 from ony_core.server.login import Login
 from ony_core.server.message import Request, Response
+from ony_core.server.numbers import Numbers
 from ony_core.server.openapi import OpenApi
 from ony_core.server.passwords import Doorkeeper
 from ony_core.server.policies import Policies
@@ -49,6 +50,7 @@ class Town:
             "login": Login(*people), "account": Account(*people),
             "team": Team(hall.store, hall.keyring, hall.clock), "devices": Devices(hall.store, hall.keyring, hall.clock),
             "history": History(hall.store), "openapi": OpenApi(),
+            "numbers": Numbers(hall.store, hall.keyring, None, hall.clock),
         }  # fmt: skip
         self.router = Router(hall.store, self.parts, PUBLIC, sessions=self.sessions)
         self.local = Router(hall.store, self.parts, LOCAL)

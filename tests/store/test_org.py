@@ -33,6 +33,7 @@ FOREIGN = {
     "code_failures": lambda org, theirs: org.code_failures(theirs.user_id, "voice"),
     "set_code_failures": lambda org, theirs: org.set_code_failures(theirs.user_id, "telegram", 0, None),
     "set_code_failures, counted before": lambda org, theirs: org.set_code_failures(theirs.user_id, "voice", 0, None),
+    "activate_device": lambda org, theirs: org.activate_device(theirs.device_id, NOON),
     "rename_device": lambda org, theirs: org.rename_device(theirs.device_id, "mine"),
     "rename_connector": lambda org, theirs: org.rename_connector(theirs.connector_id, "mine"),
     "history": lambda org, theirs: org.history(9, connector_id=theirs.connector_id),

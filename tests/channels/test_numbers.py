@@ -1,4 +1,4 @@
-"""A phone that somebody adds by themselves: called, told a code, and deciding only when the code came back; the others hear of it.
+"""A phone that somebody adds by themselves: called, told a code, and deciding only when the code came back; the others hear of it."""
 
 import http.client
 import json
@@ -136,7 +136,7 @@ def test_adding_a_phone_takes_an_approvers_code_and_calls_nobody_without(house: 
 def test_the_server_is_no_machine_for_ringing_strangers(house: House) -> None:
     page = Page(house)
     for number in (OTHER_NUMBER, THIRD, OTHER_NUMBER):
-        phone = house.provider.expect_call(number).no_answer()
+        house.provider.expect_call(number).no_answer()
         assert page.add(number)[0] == 202
         house.provider.join()
     status, said = page.add(THIRD)

@@ -45,6 +45,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     _by(phone)
     code = _verb(verbs, "enroll-code", "a one-time code for `ony enroll`", _enroll_code)
     code.add_argument("--email", default="", help="whose connector it will be (default: the only user)")
+    approve = _verb(verbs, "enroll-approve", "let in a machine that shows a code (`ony enroll URL --show-code`)", _enroll_approve)
+    approve.add_argument("code", help="as the machine shows it")
+    approve.add_argument("--email", default="", help="whose connector it will be (default: the only user)")
     thaw = _verb(verbs, "thaw", "end a freeze; asks an approver's six-digit code", _thaw)
     thaw.add_argument("--email", default="", help="who confirms it (default: the only user)")
     _verb(verbs, "status", "what waits, and whether the server can write", _status)
@@ -154,6 +157,11 @@ def _enroll_code(args: argparse.Namespace) -> None:
     if args.json:
         return print(json.dumps(made))
     return print(f"{made['code']}\n\nGood for one `ony enroll`, until {made['expires_at']}.")
+
+
+def _enroll_approve(args: argparse.Namespace) -> None:
+    made = ask(args.folder, "POST", "/admin/enroll-approve", {"email": args.email, "code": args.code})
+    print(json.dumps(made) if args.json else f"Approved: the machine that shows it is in, if it asks before {made['expires_at']}.")
 
 
 def _thaw(args: argparse.Namespace) -> None:

@@ -1,4 +1,5 @@
-"""`ony freeze`: the owner's password alone stops a whole organisation, from any machine that reaches the server. It approves nothing.
+"""`ony freeze`: the owner's password, or a recovery code, alone stops a whole organisation, from any machine that reaches
+the server. It approves nothing.
 
 MUST NOT take the password from the command line, where others can read it.
 """
@@ -36,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _password() -> str:
     if sys.stdin.isatty():
-        return getpass.getpass("Password: ")
+        return getpass.getpass("Password, or a recovery code: ")
     line = sys.stdin.readline().rstrip("\r\n")
     if not line:
         raise UsageError("no password was given", "type it, or pass it on standard input")

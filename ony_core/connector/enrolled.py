@@ -54,6 +54,15 @@ def fingerprint_in(code: str) -> bytes:
     return base64.b32decode(found[2])
 
 
+def own_code(answer: Any, clock: Clock) -> str:
+    """A one-time code of this machine's making, for the key the server shows here. Whoever approves it at the real server, which knows its
+    own key, thereby finds out whether somebody was in between.
+    """
+    key = _key(answer.get("server_key") if isinstance(answer, dict) else None)
+    text = base64.b32encode(clock.random(10)).decode("ascii") + base64.b32encode(sha256(key).digest()[:10]).decode("ascii")
+    return "ony-" + "-".join(text[i : i + 4] for i in range(0, len(text), 4))
+
+
 def accept(answer: Any, code: str, url: str, name: str, clock: Clock) -> Enrolled:
     """The enrolment that the server's answer offers. Refused("wrong_server") where the key is not the one the code vouches for."""
     if not isinstance(answer, dict):

@@ -25,6 +25,7 @@ from ony_core.server.numbers import Numbers
 from ony_core.store import Store, Tx, rows
 
 DATABASE, AUDIT_KEY = "ony.db", "audit.key"
+_WHOSE = (404, "unknown_user", "no user has this email, or there are several", "say whose connector it is with --email")
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,190}\Z")
 
 
@@ -94,15 +95,19 @@ class Admin:
         text, digest = devices.enroll_code(self._keyring, self._clock)
         expires = self._clock.wall() + devices.ENROLL_S
 
-        def add(tx: Tx) -> bool:
-            found = the_user(tx, wish["email"])
-            if found is not None:
-                devices.add_enroll_code(found[0], found[1], digest, expires)
-            return found is not None
-
-        if not await self._store.write(add):
-            return problem(404, "unknown_user", "no user has this email, or there are several", "say whose connector it is with --email")
+        if not await self._store.write(lambda tx: _add_code(tx, wish["email"], digest, expires)):
+            return problem(*_WHOSE)
         return answer({"code": text, "expires_at": rfc3339(expires)}, 201)
+
+    async def enroll_approve(self, request: Request) -> Response:
+        """{"email","code"} that a machine shows -> {"expires_at"}: from now on that code enrols it, once."""
+        wish = _body(request, {"email": str, "code": str})
+        digest, expires = devices.shown_code(self._keyring, wish["code"]), self._clock.wall() + devices.ENROLL_S
+        if not digest:
+            return problem(*devices.NOT_OURS)
+        if not await self._store.write(lambda tx: _add_code(tx, wish["email"], digest, expires)):
+            return problem(*_WHOSE)
+        return answer({"expires_at": rfc3339(expires)}, 201)
 
     async def devices(self, request: Request) -> Response:
         return answer({"devices": self._store.read(lambda tx: [devices.shown_device(d) for org in _orgs(tx) for d in org.devices()])})
@@ -150,6 +155,13 @@ def _insist_on(org: str, email: str, password: str) -> None:
         raise UsageError("that is not an email address", "give it with --email")
     if weak := strength.trouble(password, (org, email)):
         raise UsageError(weak, "longer is better; any characters will do")
+
+
+def _add_code(tx: Tx, email: str, digest: bytes, expires: int) -> bool:
+    found = the_user(tx, email)
+    if found is not None:
+        devices.add_enroll_code(*found, digest, expires)
+    return found is not None
 
 
 def _body(request: Request, shape: dict[str, type]) -> dict[str, Any]:

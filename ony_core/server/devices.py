@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 from ony_core.clock import Clock, rfc3339
+from ony_core.errors import Refused
 from ony_core.server.keyring import Keyring
 from ony_core.server.message import Request, Response, answer, fields, problem
 from ony_core.server.sessions import Caller
@@ -17,6 +18,8 @@ from ony_core.store import Store, rows
 from ony_core.store.org import Org
 
 ENROLL_S = 15 * 60
+NOT_OURS = (403, "bad_code", "this is not a code that a machine made for this server", "look at its first and last letters, or enrol again")
+_CODE = re.compile(r"ONY[A-Z2-7]{32}\Z", re.ASCII)
 _LABEL = re.compile(r"[^\x00-\x1f\x7f<>]{1,40}\Z")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,39}\Z", re.ASCII)
 
@@ -69,6 +72,15 @@ class Devices:
         await self._store.write(lambda tx: add_enroll_code(tx.org(caller.user.org_id), caller.user, digest, expires))
         return answer({"code": text, "expires_at": rfc3339(expires)}, 201)
 
+    async def approve_code(self, request: Request, caller: Caller) -> Response:
+        """{"code"} that a machine shows -> {"expires_at"}: from now on that code enrols it, once, and its calls ring the caller."""
+        digest = shown_code(self._keyring, fields(request, {"code": str})["code"])
+        if not digest:
+            return problem(*NOT_OURS)
+        expires = self._clock.wall() + ENROLL_S
+        await self._store.write(lambda tx: add_enroll_code(tx.org(caller.user.org_id), caller.user, digest, expires))
+        return answer({"expires_at": rfc3339(expires)}, 201)
+
 
 def fingerprint(public: bytes) -> str:
     """The first 80 bits of SHA-256(server key), as the second half of a one-time code carries them."""
@@ -81,8 +93,16 @@ def enroll_code(keyring: Keyring, clock: Clock) -> tuple[str, bytes]:
     return "ony-" + "-".join(text[i : i + 4] for i in range(0, len(text), 4)), hashlib.sha256(f"ONY{text}".encode("ascii")).digest()
 
 
+def shown_code(keyring: Keyring, code: str) -> bytes:
+    """The digest of a code that a machine made for itself; b"" for one that was not made for this server's key: somebody is in between."""
+    text = re.sub(r"[\s-]", "", code).upper()
+    ours = _CODE.match(text) is not None and text.endswith(fingerprint(keyring.verdict_public))
+    return hashlib.sha256(text.encode("ascii")).digest() if ours else b""
+
+
 def add_enroll_code(org: Org, user: rows.User, digest: bytes, expires: int) -> None:
-    org.add_enroll_code(digest, user.id, expires)
+    if not org.add_enroll_code(digest, user.id, expires):
+        raise Refused("known_code", "this code was approved before", "let the machine show another one")
     org.audit("enroll_code", user_id=user.id, expires_at=rfc3339(expires))
 
 

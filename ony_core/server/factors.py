@@ -59,15 +59,16 @@ def new_recovery_codes(org: Org, user: rows.User, clock: Clock) -> list[str]:
 
 def recover(org: Org, user_id: str, code: str, clock: Clock) -> str:
     """A recovery code, used up: RIGHT, WRONG or CLOSED, counted apart from six-digit codes."""
+    return codes.counted(org, user_id, "recovery", clock, lambda: spent(org, user_id, code))
+
+
+def spent(org: Org, user_id: str, code: str) -> bool:
+    """Whether it was one of the user's recovery codes; it is none any more. The caller counts tries."""
     text = re.sub(r"[\s-]", "", code).upper()
-
-    def burnt() -> bool:
-        return _RECOVERY.match(text) is not None and org.use_recovery_code(user_id, _digest(text))
-
-    result = codes.counted(org, user_id, "recovery", clock, burnt)
-    if result == codes.RIGHT:
-        org.audit("recovery_codes", user_id=user_id, result="used", left=org.recovery_codes_left(user_id))
-    return result
+    if _RECOVERY.match(text) is None or not org.use_recovery_code(user_id, _digest(text)):
+        return False
+    org.audit("recovery_codes", user_id=user_id, result="used", left=org.recovery_codes_left(user_id))
+    return True
 
 
 def _digest(code: str) -> bytes:

@@ -1,4 +1,5 @@
-"""The emergency brake: the owner's password alone stops everything, from any machine. Thawing takes the administrator and a code.
+"""The emergency brake: the owner's password, or a recovery code, alone stops everything, from any machine. Thawing takes the administrator
+and a code.
 
 MUST: deny what waits, revoke what was approved and has not run, end mode off and every easing, and let nothing new be approved, in one
 transaction with its audit rows.
@@ -10,7 +11,7 @@ from typing import Any
 from ony_core import canon, states
 from ony_core.clock import Clock
 from ony_core.errors import Malformed, Refused
-from ony_core.server import confirmed
+from ony_core.server import confirmed, factors
 from ony_core.server.desk import Desk
 from ony_core.server.keyring import Keyring
 from ony_core.server.login import account, plain, put_off
@@ -28,7 +29,7 @@ class Freezer:
         self._door = door or Doorkeeper(clock)
 
     async def freeze(self, request: Request) -> Response:
-        """{"email","password"} -> {"frozen": true}, also where it is frozen already."""
+        """{"email","password"}, or a recovery code in its place -> {"frozen": true}, also where it is frozen already."""
         wish = _texts(request, ("email", "password"))
         found = self._store.read(lambda tx: account(tx, wish["email"]))
         stored = self._store.read(lambda tx: tx.org(found.org_id).password(found.id)) if found else ""
@@ -36,6 +37,8 @@ class Freezer:
             right = await self._door.check(f"{plain(wish['email'])} ", stored, wish["password"], request.peer)
         except Refused as refused:
             return put_off(refused)
+        if not right:  # a recovery code will do; it has 80 bits, and the door has counted the try
+            right = await self._store.write(lambda tx: _spent(tx, found, wish["password"]))
         if not right or found is None:
             return problem(403, "wrong_password", "this email and password do not belong together")
         stopped = await self._store.write(lambda tx: _frozen(tx.org(found.org_id), found, self._clock.wall()))
@@ -55,6 +58,10 @@ class Freezer:
         org.freeze(None)
         org.audit("thawed", user_id=user.id)
         return answer({"frozen": False})
+
+
+def _spent(tx: Tx, user: rows.User | None, code: str) -> bool:
+    return user is not None and factors.spent(tx.org(user.org_id), user.id, code)
 
 
 def _frozen(org: Org, user: rows.User, now: int) -> list[rows.Handoff]:

@@ -108,6 +108,8 @@ SHAPES: dict[str, dict[str, Schema]] = {
     "devices.rename_connector": {"name": _TEXT},
     "devices.revoke_connector": {},
     "devices.enroll_code": {},
+    "devices.approve_code": {"code": _like("ony(-[A-Z2-7]{4}){8}")},
+    "admin.enroll_approve": {"email": _TEXT, "code": _like("ony(-[A-Z2-7]{4}){8}")},
 }  # fmt: skip
 OPTIONAL: dict[str, tuple[str, ...]] = {
     "admin.phone": tuple(_BY), "numbers.add": tuple(_BY),

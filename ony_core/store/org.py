@@ -139,11 +139,14 @@ class Org(People):
         )
         return done.rowcount == 1
 
-    def add_enroll_code(self, digest: bytes, user_id: str, expires_at: int) -> None:
+    def add_enroll_code(self, digest: bytes, user_id: str, expires_at: int) -> bool:
+        """False where this code was there before, for whomever, used and run out ones included."""
         _mine(self.user(user_id))
-        self._db.execute(
-            "INSERT INTO enroll_code (digest, org_id, user_id, expires_at) VALUES (?, ?, ?, ?)", (digest, self.id, user_id, expires_at)
+        done = self._db.execute(
+            "INSERT INTO enroll_code (digest, org_id, user_id, expires_at) VALUES (?, ?, ?, ?) ON CONFLICT (digest) DO NOTHING",
+            (digest, self.id, user_id, expires_at),
         )
+        return done.rowcount == 1
 
     def use_enroll_code(self, digest: bytes) -> bool:
         """Once, and only before it expires."""

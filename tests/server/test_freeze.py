@@ -7,7 +7,7 @@ import time
 import pytest
 
 from ony_core.errors import Refused
-from ony_core.server import passwords
+from ony_core.server import factors, passwords
 from ony_core.server.freeze import Freezer
 from ony_core.server.passwords import Doorkeeper
 from ony_core.store import rows
@@ -86,6 +86,15 @@ async def test_thawing_takes_an_approvers_code(hall):
     assert refused(await brakes.thaw(request("POST", {"email": "x@example.com", "code": hall.owner.code()}))) == (404, "unknown_user")
     assert said(await brakes.thaw(request("POST", {"email": "", "code": hall.owner.code()}))) == {"frozen": False}
     await hall.held()
+
+
+@running
+async def test_a_recovery_code_alone_freezes_once(hall):
+    code = hall.write(lambda org: factors.new_recovery_codes(org, org.user(hall.owner.user_id), hall.clock))[0]
+    assert said(await freezer(hall).freeze(brake(password=code)))["frozen"] is True
+    hall.write(lambda org: org.freeze(None))
+    assert refused(await freezer(hall).freeze(brake(password=code))) == (403, "wrong_password")
+    assert refused(await freezer(hall).freeze(brake("nobody@example.com", code))) == (403, "wrong_password")
 
 
 # ---------------------------------------------------------------- the door

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from ony_core.connector.enrolled import own_code
 from ony_core.server import passwords
 from ony_core.server.team import INVITED_S, RESET_S
 from tests.server.town import PASSWORD, QUICK, Town, refused, said
@@ -237,6 +238,22 @@ def test_a_revoked_machine_is_refused_at_its_next_request(town):
     assert town.desk.post(f"{path}/revoke").status == 200
     assert refused(machine.ask("GET", "/v1/bundle")) == (403, "connector_revoked")
     assert "tower" in str(town.desk.get("/v1/connectors"))
+
+
+def test_a_code_that_a_machine_shows_is_approved_in_a_session(town):
+    shown = said(town.browser().ask("GET", "/v1/server-key"))
+    code = own_code(shown, town.clock)
+    wish = {"code": code, "name": "tower", "version": "1", "protocol": 1}
+    assert refused(town.browser().post("/v1/enroll", wish)) == (403, "bad_code")
+    assert town.desk.post("/v1/connectors/approve", {"code": code}).status == 201
+    assert said(town.browser().post("/v1/enroll", wish))["user_id"] == town.boss.user_id
+    assert refused(town.browser().post("/v1/enroll", wish)) == (403, "bad_code")
+    assert refused(town.desk.post("/v1/connectors/approve", {"code": code})) == (409, "known_code")
+
+
+def test_a_code_for_another_key_or_of_another_shape_is_not_approved(town):
+    for code in (own_code({"server_key": "ed25519:" + "1" * 64}, town.clock), "ony-1", "", "é" * 35):
+        assert refused(town.desk.post("/v1/connectors/approve", {"code": code})) == (403, "bad_code")
 
 
 def many(town, states: tuple[str, ...]):

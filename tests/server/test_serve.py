@@ -378,6 +378,43 @@ def test_a_voice_without_its_signing_key_does_not_start(server):
     assert done.returncode == 2 and "voice.signing_key" in done.stderr and "hunter2" not in done.stderr
 
 
+# ---------------------------------------------------------------- a machine that shows a code
+
+
+def shows_a_code(server, home):
+    """`ony enroll --show-code`, and the code it shows."""
+    words = ["enroll", f"http://127.0.0.1:{server.port}", "--show-code", "--name", "laptop"]
+    process = subprocess.Popen([*program.command(), *words], env={**os.environ, "ONY_HOME": str(home)}, stdin=subprocess.DEVNULL,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
+    assert process.stdout is not None
+    line = next(line for line in process.stdout if line.strip().startswith("ony-"))
+    return process, line.strip()
+
+
+def test_a_machine_shows_a_code_and_is_in_once_somebody_approved_it(server, tmp_path):
+    server.start()
+    process, code = shows_a_code(server, tmp_path / "home")
+    done = ony("admin", "enroll-approve", code.lower().replace("-", " "), "--data", str(server.data))
+    assert done.returncode == 0, done.stderr
+    out, err = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 0, err
+    assert "Enrolled at" in out
+    assert [row["name"] for row in server.admin("connector", "list")] == ["laptop"]
+    again = ony("admin", "enroll-approve", code, "--data", str(server.data))
+    assert again.returncode == 1 and "approved before" in again.stderr
+
+
+def test_a_code_that_was_made_for_another_key_is_not_approved(server, tmp_path):
+    server.start()
+    process, code = shows_a_code(server, tmp_path / "home")
+    other = code[:-1] + ("A" if code[-1] != "A" else "B")
+    done = ony("admin", "enroll-approve", other, "--data", str(server.data))
+    assert done.returncode == 1 and "not a code that a machine made for this server" in done.stderr
+    assert process.poll() is None, "it goes on waiting"
+    process.kill()
+    process.communicate()
+
+
 # ---------------------------------------------------------------- ony admin, on a running server
 
 

@@ -63,6 +63,7 @@ FOREIGN = {
     "saw_connector": lambda org, theirs: org.saw_connector(theirs.connector_id),
     "revoke_connector": lambda org, theirs: org.revoke_connector(theirs.connector_id),
     "add_enroll_code": lambda org, theirs: org.add_enroll_code(b"7" * 32, theirs.user_id, NOON + 900),
+    "add_enroll_code, theirs": lambda org, theirs: org.add_enroll_code(theirs.code_digest, org.users()[0].id, NOON + 900),
     "use_enroll_code": lambda org, theirs: org.use_enroll_code(theirs.code_digest),
     "mode": lambda org, theirs: org.mode(theirs.connector_id, theirs.session),
     "modes": lambda org, theirs: org.modes(theirs.connector_id),

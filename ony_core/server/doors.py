@@ -50,7 +50,7 @@ class Route:
         return self.handler.partition(".")[0]
 
 
-def stranger(route: Route, request: Request, sessions: Sessions) -> Response | None:
+def stranger(request: Request, sessions: Sessions) -> Response | None:
     """Why a request for a browser's route is turned away whoever sends it."""
     if not sessions.private(request):
         return problem(403, "not_private", "this is for TLS, or for this machine itself", "reach the server by its https address")

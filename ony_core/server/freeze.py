@@ -34,7 +34,7 @@ class Freezer:
         found = self._store.read(lambda tx: account(tx, wish["email"]))
         stored = self._store.read(lambda tx: tx.org(found.org_id).password(found.id)) if found else ""
         try:
-            right = await self._door.check(f"{plain(wish['email'])} ", stored, wish["password"], request.peer)
+            right = await self._door.check(plain(wish["email"]), stored, wish["password"], request.peer)
         except Refused as refused:
             return put_off(refused)
         if not right:  # a recovery code will do; it has 80 bits, and the door has counted the try

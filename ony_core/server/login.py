@@ -42,7 +42,7 @@ class Login:
         found = self._store.read(lambda tx: account(tx, wish["email"], wish["org"]))
         stored = self._store.read(lambda tx: tx.org(found.org_id).password(found.id)) if found else ""
         try:
-            right = await self._door.check(f"{plain(wish['email'])} {wish['org']}", stored, wish["password"], request.peer)
+            right = await self._door.check(plain(wish["email"]), stored, wish["password"], request.peer)
             newer = await self._door.hashed(wish["password"]) if right and passwords.outdated(stored) else ""
         except Refused as refused:
             reason = refused.reason

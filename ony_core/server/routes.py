@@ -191,7 +191,7 @@ class Router:
 
     async def _for_people(self, route: Route, request: Request, method: Handler, match: re.Match[str], sessions: Sessions) -> Response:
         """What doors.py lets through. A refusal of somebody who is in is worth a line in the log."""
-        if (no := doors.stranger(route, request, sessions)) is not None or route.who == "visitor":
+        if (no := doors.stranger(request, sessions)) is not None or route.who == "visitor":
             return no or await method(request)
         caller = sessions.caller(request)
         no = doors.refused(route, caller)

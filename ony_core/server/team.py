@@ -1,6 +1,6 @@
 """The people of an organisation: who is in, with which role, and who is asked to join.
 
-MUST: leave an organisation at least one active administrator.
+MUST: leave an organisation at least one active administrator, and, once it has one, an approver: without any, nobody's code would be asked.
 MUST: end the sessions of whoever gets another role, and sessions, devices and connectors of whoever is disabled, in the same transaction.
 MUST: on the local socket, where nobody has logged in, ask an approver's code for what gives something: an invitation, a role.
 MUST NOT: keep or log an invitation's code; it is shown once.
@@ -121,7 +121,7 @@ class Team:
         return await self._store.write(found)
 
     def _by_approver(self, org: Org, wish: dict[str, Any], change: Callable[[], Response]) -> Response:
-        found = confirmed.by_approver(org, self._keyring, wish["by"], wish["code"], self._clock)
+        found = confirmed.by_approver(org, self._keyring, wish["by"], wish["code"], self._clock, recovery=True)
         return found if isinstance(found, Response) else change()
 
     # ---------------------------------------------------------------- inside the transaction
@@ -176,6 +176,10 @@ def _disable(org: Org, user_id: str, by: str) -> Response:
     user = org.user(user_id)
     if user is None or _is_last_admin(org, user):
         return problem(*_LAST)
+    if [one.id for one in org.approvers()] == [user.id]:
+        return problem(
+            409, "last_approver", "nobody else here has an approval secret", "let another phone join first; to stop all, `ony freeze`"
+        )
     org.change_user(user.id, state="disabled")
     ended = org.end_sessions(user.id)
     for device in org.devices(user.id):

@@ -133,6 +133,13 @@ def test_adding_a_phone_takes_an_approvers_code_and_calls_nobody_without(house: 
     house.provider.check()
 
 
+def test_a_phished_login_makes_recovery_codes_but_no_approver_by_them(house: House) -> None:
+    page = Page(house)
+    made = page.post("/v1/me/recovery-codes")[1]["recovery_codes"]
+    assert page.add(code=made[0])[1]["error"]["code"] == "wrong_code"
+    assert len(devices(house)) == 1
+
+
 def test_the_server_is_no_machine_for_ringing_strangers(house: House) -> None:
     page = Page(house)
     for number in (OTHER_NUMBER, THIRD, OTHER_NUMBER):

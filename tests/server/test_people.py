@@ -117,6 +117,9 @@ def test_another_role_ends_the_sessions_it_was_not_made_for(town):
 def test_a_disabled_user_loses_sessions_phones_and_machines_and_gets_none_of_them_back(town):
     owner = town.hall.owner
     browser = town.session(type(town.boss)(user_id=owner.user_id, org_id=town.org_id))
+    assert refused(town.desk.post(f"/v1/users/{owner.user_id}/disable")) == (409, "last_approver"), "nobody's code would be asked any more"
+    assert refused(town.at_socket("POST", f"/admin/users/{owner.user_id}/disable", {})) == (409, "last_approver")
+    town.hall.write(lambda org: org.add_totp(town.boss.user_id, "approval", b"sealed"))
     assert town.desk.post(f"/v1/users/{owner.user_id}/disable").status == 200
     assert refused(browser.ask("GET", "/v1/me")) == (401, "no_session")
     assert town.desk.post(f"/v1/users/{owner.user_id}/enable").status == 200

@@ -1,6 +1,7 @@
 """A server with two organisations and their people, asked as a browser asks it: through the route table, with cookies and an origin."""
 
 import asyncio
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -141,4 +142,4 @@ def refused(response: Response) -> tuple[int, str]:
 
 def _request(method: str, path: str, body: object, headers: tuple[tuple[str, str], ...], query: str = "", peer: str = "") -> Request:
     typed = (("content-type", "application/json"),) if body is not None else ()
-    return Request(method, path, query, (*headers, *typed), b"" if body is None else canon.dumps(body), peer)
+    return Request(method, path, query, (*headers, *typed), b"" if body is None else json.dumps(body).encode(), peer)

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ony_core import canon, handoff, states, taxonomy, verdict
 from ony_core.clock import rfc3339
 from ony_core.errors import OnyError, Refused
+from ony_core.model import Fact
 from ony_core.server.audit import Log, create_key
 
 ORG, USER, CONNECTOR, DEVICE = (f"{prefix}_{'0' * 31}{n}" for n, prefix in enumerate(("org", "usr", "con", "dev"), 1))
@@ -74,6 +75,7 @@ class StandIn:
         self.on_no_verdict = "deny"
         self.device_state, self.deadline_s, self.version, self.waits_s = "active", 300, 1, 0.02
         self.changed = threading.Condition()
+        taxonomy.assess((Fact("command", "true"),))  # the tables are read once, here: eight requests at once would each read them
         folder.mkdir(parents=True, exist_ok=True)
         create_key(folder / "audit.key", ORG)
         self.log = Log(folder / "audit.key", lambda _: ORIGIN, self.audit_key.sign, clock, self.audit_key.public_key().public_bytes_raw())

@@ -15,7 +15,8 @@ PLANTED = [
     "kubectl --context '{0}' -n '{0}' delete pod '{0}'", "curl -H 'Authorization: Bearer {0}' https://example.org/?{0}={0}",
     "psql 'postgres://u:{0}@h/d' -c \"DROP TABLE t_{0}\"", "mysql -p'{0}' -e 'TRUNCATE t'", "redis-cli -a '{0}' FLUSHALL",
     "docker run -e T='{0}' -v '{0}':/x img", "aws --profile '{0}' s3 rm 's3://{0}' --recursive", "ssh '{0}@host' ls", "'./{0}'",
-    "python3 -c 'import os; os.system(\"{0}\")'", "cat <<E | sh\n{0}\nE\n:", "npm install '{0}'", "make '{0}'", "helm upgrade a b --set t='{0}'",
+    "python3 -c 'import os; os.system(\"{0}\")'", "cat <<E | sh\n{0}\nE\n:", "npm install '{0}'", "make '{0}'",
+    "helm upgrade a b --set t='{0}'",
     "terraform workspace select '{0}'", "gh api -X DELETE 'repos/{0}'", "git commit -m '{0}'", "sudo -u '{0}' reboot", "'{0}' deploy",
     "alias x='{0}'; x", "git remote add '{0}' 'https://{0}@example.org/r.git'",
 ]  # fmt: skip
@@ -91,7 +92,8 @@ def test_no_class_of_secret_leaves_in_a_call_that_is_full_of_them(world):
     person = world.rings().denies()
     session = f"55555555-{secrets['hex'][:4]}-4333-8444-555555555555"
     assert decision(world.hook(f"terraform apply -auto-approve; {call}", session=session))["permissionDecision"] == "deny"
-    kept: dict[object, bytes] = {path: path.read_bytes() for folder in (world.data, world.ony_home) for path in folder.rglob("*") if path.is_file()}
+    files = [path for folder in (world.data, world.ony_home) for path in folder.rglob("*") if path.is_file()]
+    kept: dict[object, bytes] = {path: path.read_bytes() for path in files}
     kept[world.folder / "server.log"] = (world.folder / "server.log").read_bytes()
     kept["the phone"] = json.dumps([person.heard, world.provider.requests]).encode()
     for name, secret in secrets.items():

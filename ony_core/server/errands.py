@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ony_core.channels import laml, voice
-from ony_core.channels.laml_rest import TERMINAL, CallRefused, Laml, Unanswered
+from ony_core.channels.laml_rest import TERMINAL, CallRefused, Laml
 from ony_core.channels.voice import CREATED, Leg
 from ony_core.clock import Clock
 from ony_core.config import Voice
@@ -58,9 +58,17 @@ class Errands:
         except Refused:
             return False
 
-    async def place(self, org_id: str, device: rows.Device, says: tuple[str, ...], reason: str) -> None:
-        """Rings the device. CallRefused, Unanswered: the provider's no. Refused("too_many_calls")."""
+    async def verify(self, device: rows.Device, says: tuple[str, ...]) -> None:
+        """Rings a number that is not known to be theirs. CallRefused, Unanswered: the provider's no. Refused("too_many_calls")."""
         self._admit(device.user_id)
+        await self._place(device, says, "verification")
+
+    async def announce(self, device: rows.Device, says: tuple[str, ...]) -> None:
+        """Rings a phone that decides already. Not bounded: whoever has used up the calls must not join unheard."""
+        await self._place(device, says, "announcement")
+
+    async def _place(self, device: rows.Device, says: tuple[str, ...], reason: str) -> None:
+        org_id = device.org_id
         nonce, now = self._clock.random(32).hex(), self._clock.boot()
         self._open = {digest: one for digest, one in self._open.items() if now - one.born < LIVES_S}
         errand = Errand(org_id, self._number_of(org_id, device), says, now)
@@ -109,6 +117,3 @@ class Errands:
         if len(self._placed) >= PER_SERVER or sum(one == user_id for _, one in self._placed) >= PER_USER:
             raise Refused("too_many_calls", "too many calls were asked for: wait an hour")
         self._placed.append((now, user_id))
-
-
-__all__ = ["CallRefused", "Errands", "Unanswered"]

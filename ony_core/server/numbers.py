@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ony_core import totp
+from ony_core.channels.laml_rest import CallRefused, Unanswered
 from ony_core.clock import Clock, rfc3339
 from ony_core.errors import OnyError, Refused
 from ony_core.server import confirmed, devices, phones
-from ony_core.server.errands import CallRefused, Errands, Unanswered
+from ony_core.server.errands import Errands
 from ony_core.server.keyring import Keyring
 from ony_core.server.message import Request, Response, answer, fields, problem
 from ony_core.server.sessions import Caller
@@ -109,7 +110,7 @@ class Numbers:
         said = f"Your code is {', '.join(code)}."
         try:
             if self._errands is not None:
-                await self._errands.place(device.org_id, device, (said, f"Again. {said}"), "verification")
+                await self._errands.verify(device, (said, f"Again. {said}"))
         except Refused as refused:
             return problem(429, refused.reason, refused.what)
         except (CallRefused, Unanswered):
@@ -147,7 +148,7 @@ class Numbers:
         news = NEWS.format(when)
         try:
             if self._errands is not None:
-                await self._errands.place(device.org_id, device, (news, f"Again. {news}"), "announcement")
+                await self._errands.announce(device, (news, f"Again. {news}"))
         except OnyError as trouble:
             log.warning("an announcement did not reach a phone: %s", type(trouble).__name__)
 

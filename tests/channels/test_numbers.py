@@ -152,6 +152,19 @@ def test_the_server_is_no_machine_for_ringing_strangers(house: House) -> None:
     assert len(waiting) <= 1, "one waits at a time; the ones before are revoked"
 
 
+def test_whoever_has_used_up_the_calls_does_not_join_unheard(house: House) -> None:
+    page, phone = Page(house), listens(house)
+    said = page.add()[1]
+    for _ in range(2):
+        house.provider.join()
+        phone = listens(house)
+        assert page.post(f"/v1/devices/{said['device_id']}/call")[0] == 202
+    house.provider.check()
+    house.provider.expect_call(NUMBER).answer().hears("Press 5").press("5").hears("A new phone was added")
+    assert page.post(f"/v1/devices/{said['device_id']}/verify", code=code_in(phone))[0] == 200
+    house.provider.check()
+
+
 @pytest.mark.parametrize("number", ["5550100124", "+0555", "+1555010012345678", "tel:+15550100124"])
 def test_what_is_no_number_is_not_called(house: House, number: str) -> None:
     assert Page(house).add(number)[1]["error"]["code"] == "bad_number"

@@ -1,7 +1,7 @@
 """Phones that people add by themselves: the number is theirs once they type the code that was spoken to it.
 
 MUST: ask an approver's code before anything is added, as soon as there is an approver: a phone is another way to decide.
-MUST: let a phone decide only once it was called and the spoken code came back in time, in three tries; a further phone of the same person
+MUST: let a phone decide only once it was called and the spoken code came back in time, in three tries; any but a person's first
 only 24 hours later, and tell their other phones of it at once.
 MUST NOT: keep a spoken code longer than its call, nor put it or a number into an answer, a log or an audit row.
 """
@@ -132,13 +132,12 @@ class Numbers:
         user = org.user(device.user_id) if device else None
         if device is None or user is None or device.state != "unverified":
             return problem(409, "wrong_state", "this phone waits for no code"), []
-        now = self._clock.wall()
+        now, secret = self._clock.wall(), phones.first_secret(org, self._keyring, user, self._clock)
+        active_from = now if secret else now + LATER_S  # also where every other phone was revoked a moment ago
         others = _others(org, device, now)
-        active_from = now + LATER_S if others else now
         org.activate_device(device.id, active_from)
         org.bump_policy()
         org.audit("device_verified", device_id=device.id, user_id=user.id, active_from=rfc3339(active_from))
-        secret = phones.first_secret(org, self._keyring, user, self._clock)
         return answer({
             "device_id": device.id, "state": "active", "active_from": rfc3339(active_from), "totp_secret": secret,
             "otpauth_uri": totp.provisioning_uri(secret, user.email) if secret else None,

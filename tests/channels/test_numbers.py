@@ -95,6 +95,25 @@ def test_before_the_day_is_over_the_new_phone_is_not_rung(house: House) -> None:
     house.provider.check()
 
 
+def test_revoking_the_old_phone_first_does_not_shorten_the_wait(house: House) -> None:
+    page, phone = Page(house), listens(house)
+    assert page.post(f"/v1/devices/{house.devices[0]}/revoke")[0] == 200
+    said = page.add()[1]
+    house.provider.check()
+    assert page.post(f"/v1/devices/{said['device_id']}/verify", code=code_in(phone))[0] == 200
+    assert devices(house)[said["device_id"]].active_from > house.clock.wall() + 23 * 3600
+
+
+def test_a_persons_first_phone_decides_at_once_and_brings_the_secret(build: Any) -> None:
+    house = build(phones=())
+    page, phone = Page(house), listens(house)
+    said = page.add(code="")[1]
+    house.provider.check()
+    made = page.post(f"/v1/devices/{said['device_id']}/verify", code=code_in(phone))[1]
+    assert made["otpauth_uri"].startswith("otpauth://totp/") and len(made["totp_secret"]) == 32
+    assert devices(house)[said["device_id"]].active_from <= house.clock.wall()
+
+
 def test_nobody_learns_the_code_without_pressing_five(house: House) -> None:
     page, phone = Page(house), house.provider.expect_call(OTHER_NUMBER).voicemail()
     page.add()

@@ -14,7 +14,8 @@ CREATE TABLE server_key (                 -- one key per purpose: verdict (Ed255
 
 CREATE TABLE org (
   id TEXT PRIMARY KEY, name TEXT NOT NULL, created_at INTEGER NOT NULL, frozen_at INTEGER, policy_version INTEGER NOT NULL DEFAULT 1,
-  policy TEXT NOT NULL DEFAULT '{}'                                          -- JSON: overrides of [policy] and [payload]; floors are in code
+  policy TEXT NOT NULL DEFAULT '{}',                                         -- JSON: overrides of [policy] and [payload]; floors are in code
+  restored TEXT NOT NULL DEFAULT ''                                          -- JSON {"at","user_id"}: a declared restore of a backup
 ) STRICT, WITHOUT ROWID;
 
 -- ---------------------------------------------------------------- people

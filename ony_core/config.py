@@ -110,6 +110,7 @@ class Policy:
     decision_deadline: int = setting(300, "seconds a hold may last", _between(1, 840, "seconds"))
     verdict_ttl: int = setting(120, "seconds a verdict stays usable", _between(1, 900, "seconds"))
     calls_per_hour: int = setting(6, "how often one user may be rung in an hour; a session may use half", _between(1, 240, "calls"))
+    history_days: int = setting(400, "days a settled request is kept to look at; the log keeps its own rows", _between(30, 36500, "days"))
     on_no_verdict: str = setting("deny", "without a verdict: deny, or ask = the agent's own prompt, for high only", _one_of("deny", "ask"))
 
 

@@ -65,6 +65,23 @@ def write_head(folder: str | os.PathLike[str], note: str) -> Head:
     return fresh
 
 
+def replace_head(folder: str | os.PathLike[str], note: str) -> Path:
+    """Puts a head in place of the kept one after a declared restore; the file that keeps the lost one. Durable when it returns.
+
+    MUST be called by connector/restored.py alone, which has checked the declaration.
+    """
+    parsed = checkpoint.parse(note)
+    with durable.locked(folder):
+        path = head_path(folder, parsed.origin)
+        kept = read_head(folder, parsed.origin)
+        lost = path.with_name(f"{path.stem}.lost-{kept.size}-{kept.root.hex()[:8]}.json") if kept else path
+        if kept:
+            durable.replace(lost, path.read_bytes())
+        text = json.dumps({"origin": parsed.origin, "size": parsed.size, "root": parsed.root.hex(), "note": note})
+        durable.replace(path, text.encode("ascii") + b"\n")
+    return lost
+
+
 def witnesses(path: str | os.PathLike[str]) -> list[Head]:
     """All heads in a heads folder, one head file, or one plain checkpoint note. OnyError where there is nothing to compare with, or it
     is damaged.

@@ -43,7 +43,7 @@ ROOMS = {
     "channels": set(),
     "config": set(),
     "store": LOG,
-    "server": LOG | {"taxonomy", "channels", "store", "config"},
+    "server": LOG | {"taxonomy", "channels", "store", "config", "auditlog", "verify"},
     "connector": LOG | {"agents", "evidence", "facts", "taxonomy", "program", "hook"},
     "cli": {"commands", "program"},
 }
@@ -55,6 +55,7 @@ COMMANDS = {
     "audit": {"auditkey", "auditlog", "auditexport", "chain", "checkpoint", "notes", "verify"},
     "serve": SERVER_SIDE,
     "admin": SERVER_SIDE,
+    "keeping": SERVER_SIDE | {"verify", "auditlog"},
     "config": {"config"},
     "demo": CONNECTOR_SIDE | SERVER_SIDE,
 }

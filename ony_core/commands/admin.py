@@ -16,6 +16,7 @@ from typing import Any
 
 from ony_core import canon, config
 from ony_core.clock import SystemClock
+from ony_core.commands import keeping
 from ony_core.commands.mode import code_from_owner
 from ony_core.errors import EXIT_OK, Malformed, OnyError, Refused, UsageError
 from ony_core.model import RISKS
@@ -27,6 +28,7 @@ ony admin phone --data /var/lib/ony --email you@example.com --number +1555010012
 ony admin enroll-code --data /var/lib/ony
 ony admin user invite --email colleague@example.com --role member
 ony admin device revoke dev_0f3a… --data /var/lib/ony
+ony admin backup --to /var/backups/ony --data /var/lib/ony
 ony admin policy set --project shop --match "program acme verb deploy" --recipe sha256:… --risk medium"""
 
 TIMEOUT_S = 30
@@ -54,6 +56,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     _listing(verbs, "device", "the phones that may decide", _devices)
     _listing(verbs, "connector", "the machines that ask", _connectors)
     _user(verbs.add_parser("user", help="the people of an organisation", description="the people of an organisation"))
+    keeping.arguments(verbs, _verb, ask)
     _policy(verbs.add_parser("policy", help="your own rules on top of the taxonomy", description="your own rules on top of the taxonomy"))
 
 

@@ -4,13 +4,15 @@ MUST: no proof, no release. MUST: a kept head only grows, and is durable before 
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ony_core import chain, checkpoint, notes
+from ony_core.connector import restored
 from ony_core.errors import Malformed, OnyError, Refused
 from ony_core.handoff import Head
+from ony_core.model import Approver
 
 Fetch = Callable[[int, int], Any]  # (from, to) -> {"note", "hashes"} of the server
 
@@ -44,6 +46,15 @@ class Heads:
                     raise
                 chain.check_proof(_mended(proof, head[0], fetch), payload_digest, self._origin, head, self._verify)
             self._keep(proof["note"])
+
+    def follow(self, ask: Callable[[str], Any], connector_id: str, approvers: Mapping[str, Approver], verify: checkpoint.Verify) -> bool:
+        """Whether the kept head was replaced because a restore was declared for exactly it. Refused("restore_…") for a bad declaration."""
+        with self._lock:
+            kept = self.newest()
+            if kept is None:
+                return False
+            restored.follow(self._folder, self._origin, connector_id, kept, ask, approvers, verify, self._verify)
+        return True
 
     def _keep(self, note: str) -> None:
         try:

@@ -166,7 +166,7 @@ class Hold:
             raise Refused("not_approved", "the verdict does not approve the call")
         if checked.digest in self.gate.used:
             raise Refused("already_used", "the verdict has released a call before")
-        self.gate.heads.accept(row["proof"], checked.digest, self._growth)
+        self._proven(row, checked)
         if not self.gate.unchanged(self.weighed):
             raise Refused("changed_since_approval", "the call is not what was approved any more: a file or place it depends on has changed")
         self._wanted()
@@ -177,6 +177,26 @@ class Hold:
         label = self.gate.approvers()[checked.approver_device_id].label or "the owner"
         log.info("allow %s", self.request_id)
         return Decision("allow", f"Ony: approved by {label} at {rfc3339(checked.issued_at)}, for this one call", self.request_id)
+
+    def _proven(self, row: dict[str, Any], checked: verdict.Verdict) -> None:
+        """The log holds the verdict and is the one this connector has seen, or goes on from a backup whose restore was declared to us."""
+        gate = self.gate
+        try:
+            gate.heads.accept(row["proof"], checked.digest, self._growth)
+        except Refused as refused:
+            if refused.reason not in ("proof_not_consistent", "proof_fork") or not self._followed():
+                raise
+            log.warning("restore followed %s", self.request_id)
+            proof = self._row(self._call("GET", "", None, timeout_s=10))["proof"]
+            gate.heads.accept(proof, checked.digest, self._growth)
+
+    def _followed(self) -> bool:
+        gate = self.gate
+        try:
+            ask = lambda path: gate.link.call("GET", path).body  # noqa: E731
+            return gate.heads.follow(ask, gate.enrolled.connector_id, gate.approvers(), gate.verify)
+        except (Problem, Unreachable):  # none was declared: what was refused stays refused
+            return False
 
     def _checked(self, row: dict[str, Any]) -> verdict.Verdict:
         w, gate = self.weighed, self.gate
@@ -213,7 +233,7 @@ class Hold:
 
     def _refuse(self, refused: Refused) -> Decision:
         self._report(refused)
-        alarm = "SECURITY ERROR: " if refused.reason in _ALARMS or refused.reason.startswith(("proof_", "claim_")) else ""
+        alarm = "SECURITY ERROR: " if refused.reason in _ALARMS or refused.reason.startswith(("proof_", "claim_", "restore_")) else ""
         return self._deny(refused.reason, f"{alarm}{refused.what} [{refused.reason}], so the call is blocked")
 
     def _report(self, refused: Refused) -> None:

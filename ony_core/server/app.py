@@ -40,6 +40,7 @@ from ony_core.server.routes import LOCAL, PUBLIC, Probes, Router
 from ony_core.server.sessions import Sessions
 from ony_core.server.team import Team
 from ony_core.server.telephone import Telephone
+from ony_core.server.upkeep import Upkeep
 from ony_core.states import WAITING as WAITING_STATES
 from ony_core.store import Store, Tx
 
@@ -109,7 +110,10 @@ class App:
         people = (store, keyring, sessions, door, self._clock)
         numbers = Numbers(store, keyring, telephone.errands if telephone else None, self._clock)
         self._ending.push_async_callback(numbers.close)
+        upkeep = Upkeep(store, keyring, self._config, self._clock)
+        self._ending.push_async_callback(_cancelled, asyncio.create_task(upkeep.run()))
         await self._listen(store, sessions, {
+            "upkeep": upkeep,
             "probes": Probes(store, voice=telephone is not None),
             "connectors": Connectors(store, keyring, desk, self._config, self._clock),
             "telephone": telephone,

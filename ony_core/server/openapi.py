@@ -110,6 +110,8 @@ SHAPES: dict[str, dict[str, Schema]] = {
     "devices.enroll_code": {},
     "devices.approve_code": {"code": _like("ony(-[A-Z2-7]{4}){8}")},
     "admin.enroll_approve": {"email": _TEXT, "code": _like("ony(-[A-Z2-7]{4}){8}")},
+    "upkeep.delete": {"email": _TEXT, "code": _TEXT},
+    "upkeep.declare_restore": {"email": _TEXT, "code": _TEXT},
 }  # fmt: skip
 OPTIONAL: dict[str, tuple[str, ...]] = {
     "admin.phone": tuple(_BY), "numbers.add": tuple(_BY),
@@ -123,6 +125,7 @@ QUERIES: dict[str, dict[str, Schema]] = {
         "limit": {"type": "integer", "minimum": 1, "maximum": 200},
     },
     "connectors.look": {"wait": {"type": "integer", "minimum": 0, "maximum": 25}},
+    "upkeep.lost": {"size": {"type": "integer", "minimum": 1}, "root": _like("[0-9a-f]{64}")},
     "connectors.consistency": {"from": {"type": "integer", "minimum": 0}, "to": {"type": "integer", "minimum": 0}},
 }  # fmt: skip
 _SECURITY: dict[str, list[dict[str, list[str]]]] = {

@@ -77,6 +77,7 @@ TABLE = (
     Route("GET", "/v1/history/{request}", "history.handoff", "viewer"),
     Route("GET", "/v1/policies", "history.policies", "viewer"),
     Route("GET", "/v1/modes", "history.modes", "viewer"),
+    Route("GET", "/v1/audit/restore", "upkeep.lost", "connector"),
     Route("POST", "/v1/freeze", "freezer.freeze", "anyone"),
     Route("POST", "/admin/thaw", "freezer.thaw", "owner-local"),
     Route("POST", "/v1/voice/{nonce}/{step}", "telephone.webhook", "provider"),
@@ -97,6 +98,10 @@ TABLE = (
     Route("POST", "/admin/policy", "policies.set", "owner-local"),
     Route("POST", "/admin/policy/{id}/remove", "policies.remove", "owner-local"),
     Route("GET", "/admin/status", "admin.status", "owner-local"),
+    Route("GET", "/admin/orgs", "upkeep.organisations", "owner-local"),
+    Route("GET", "/admin/orgs/{id}/export", "upkeep.export", "owner-local"),
+    Route("POST", "/admin/orgs/{id}/delete", "upkeep.delete", "owner-local"),
+    Route("POST", "/admin/audit/declare-restore", "upkeep.declare_restore", "owner-local"),
 )
 PUBLIC: tuple[Who, ...] = ("anyone", "connector", "provider", *BROWSER)
 LOCAL: tuple[Who, ...] = ("owner-local",)

@@ -16,6 +16,7 @@ from ony_core.store.people import People
 from ony_core.store.people import mine as _mine
 from ony_core.store.people import one as _one
 from ony_core.store.rows import columns
+from ony_core.store.upkeep import Upkeep
 
 _DEVICE = f"SELECT {columns(rows.Device)} FROM device WHERE org_id = ?"
 _CONNECTOR = f"SELECT {columns(rows.Connector)} FROM connector WHERE org_id = ?"
@@ -30,7 +31,7 @@ _STEPPED = frozenset({"reason", "decided_at", "decided_by"})
 _CALL_CHANGES = frozenset({"sid", "step", "tries", "prompts", "served_at_ms", "choice", "status", "status_seq", "ended_at"})
 
 
-class Org(People):
+class Org(People, Upkeep):
     """One organisation inside one transaction. log: the audit log; touched: organisations that wrote to it."""
 
     def __init__(self, db: sqlite3.Connection, org_id: str, log: Any, clock: Clock, touched: set[str]) -> None:

@@ -22,13 +22,14 @@ from typing import Any, Protocol, TypeVar
 
 from ony_core.clock import Clock
 from ony_core.errors import OnyError
-from ony_core.store import rows
+from ony_core.store import migrations, rows
 from ony_core.store.org import Org
 from ony_core.store.rows import columns
 
-VERSION = 1
+VERSION = 1 + len(migrations.STEPS)
 BUSY_S = 5
 BATCH = 256
+PRAGMAS = ("journal_mode = WAL", "synchronous = FULL", "fullfsync = 1", "foreign_keys = 1", "trusted_schema = 0", "secure_delete = 1")
 _RESTART = "restart the server; it checks the log before it writes again"
 
 T = TypeVar("T")
@@ -137,9 +138,9 @@ class Store:
         self._latched = ""
         self._closed = False
         self.commits = self.writes = 0  # since the start; counted in the writer's thread
-        self._lock = _only_one(path)
+        self._lock = only_one(path)
         try:
-            self._writer = _prepared(_connect(path))
+            self._writer = _prepared(_connect(path), path)
             self._reader = _connect(path)
             self._reader.execute("PRAGMA query_only = 1")
         except OnyError:
@@ -169,7 +170,9 @@ class Store:
             self._reader.execute("ROLLBACK")
 
     def close(self) -> None:
-        """Finishes the writes that were asked for, then closes."""
+        """Finishes the writes that were asked for, then closes. A second time does nothing: its lock is gone."""
+        if self._closed:
+            return
         self._closed = True
         self._work.put(None)
         self._thread.join()
@@ -296,8 +299,8 @@ def _in_our_words(failure: BaseException) -> BaseException:
     return failure
 
 
-def _only_one(path: Path) -> int:
-    """A lock on the data folder, held for the life of this store; its descriptor."""
+def only_one(path: Path) -> int:
+    """A lock on the folder of a database, held until its descriptor is closed. OnyError where a server has it."""
     lock = os.open(path.with_name("server.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -311,15 +314,15 @@ def _connect(path: Path) -> sqlite3.Connection:
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
         db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "fullfsync = 1", "foreign_keys = 1", "trusted_schema = 0"):
+        for pragma in PRAGMAS:
             db.execute(f"PRAGMA {pragma}")
     except (OSError, sqlite3.Error) as error:
         raise OnyError(f"the database {path.name} cannot be opened ({error})", "check the data folder and its owner") from None
     return db
 
 
-def _prepared(db: sqlite3.Connection) -> sqlite3.Connection:
-    """The connection, its schema in place. OnyError for a newer version, or a file that is a database of something else."""
+def _prepared(db: sqlite3.Connection, path: Path) -> sqlite3.Connection:
+    """The connection, its schema in place and of this version. OnyError for a newer one, or a file that is something else's database."""
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if version > VERSION:
         raise OnyError("the database was written by a newer Ony", "run that version, or restore a backup of this one")
@@ -329,4 +332,6 @@ def _prepared(db: sqlite3.Connection) -> sqlite3.Connection:
             db.executescript(f"BEGIN IMMEDIATE;\n{schema}\nPRAGMA user_version = {VERSION};\nCOMMIT;")
         except sqlite3.Error as error:
             raise OnyError(f"the database cannot be set up ({error})", "check that the file is Ony's and the disk is not full") from None
+    else:
+        migrations.migrate(db, path, migrations.STEPS)
     return db

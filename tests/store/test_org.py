@@ -90,11 +90,13 @@ FOREIGN = {
     "claim_verdict": lambda org, theirs: org.claim_verdict(theirs.request_id, "ab" * 32, "{}"),
     "calls": lambda org, theirs: org.calls(theirs.request_id),
     "add_call": lambda org, theirs: org.add_call(b"7" * 32, theirs.request_id, theirs.device_id, "signalwire"),
+    "forget_head": lambda org, theirs: org.forget_head(theirs.connector_id),
     "change_call": lambda org, theirs: org.change_call(theirs.nonce_digest, sid="CA-mine"),
 }  # fmt: skip
 # What takes no id of anybody, or works on the log, which is bound to the organisation by its own key (tests/audit).
-OWN = {"require_log", "row", "approvers", "invitations", "freeze", "in_state", "drop_loose_modes", "overlay", "users", "connectors",
-       "bump_policy", "audit", "proof", "consistency"}  # fmt: skip
+OWN = {"approvers", "audit", "bump_policy", "checkpoint_at", "connectors", "consistency", "declare_restored", "drop_loose_modes",
+       "erase", "exported", "freeze", "in_state", "invitations", "overlay", "proof", "require_log", "restored", "row", "scrub_history",
+       "scrub_payloads", "scrub_rest", "settle_after_restore", "size", "users"}  # fmt: skip
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ from ony_core import __version__, canon
 from ony_core.clock import SystemClock
 from ony_core.connector import assurance, bundle, control, enrolled, home, statement
 from ony_core.connector.link import Link, Problem
+from ony_core.connector import assurance, bundle, control, enrolled, home, pins, statement
+from ony_core.connector.link import Link
 from ony_core.errors import Malformed, OnyError
 
 HELP = "connect this machine to a server with a one-time code"
@@ -51,6 +53,7 @@ def run(args: argparse.Namespace) -> int:
     signed = answer.get("bundle")
     first = bundle.check(signed, accepted, statement.verifier(accepted.server_key), None)
     (folder / bundle.FILE).unlink(missing_ok=True)
+    (folder / pins.FILE).unlink(missing_ok=True)
     (folder / enrolled.AUTHORITY).unlink(missing_ok=True)
     if authority:
         home.write(folder / enrolled.AUTHORITY, authority.read_bytes())

@@ -13,9 +13,10 @@ from typing import Any
 from ony_core.clock import SystemClock, rfc3339
 from ony_core.commands.mode import code_from_owner
 from ony_core.errors import OnyError, UsageError
-from ony_core.server import restoring
-from ony_core.server.admin import AUDIT_KEY, DATABASE
-from ony_core.store import Store, copies
+from ony_core.server import keys, restoring
+from ony_core.server.admin import AUDIT_KEY, DATABASE, audit_log, the_user
+from ony_core.server.keyring import Keyring
+from ony_core.store import Store, Tx, copies
 from ony_core.store.store import VERSION
 
 Verb = Callable[[Any, str, str, Any], argparse.ArgumentParser]
@@ -30,6 +31,16 @@ def arguments(verbs: Any, verb: Verb, ask: Ask) -> None:
     back.add_argument("backup", metavar="FILE", help="as `ony admin backup` made it")
     verb(verbs, "migrate", "bring the database of a stopped server to this version; `ony serve` does so by itself", _migrate)
     _org(verbs.add_parser("org", help="organisations", description="organisations"), verb, ask)
+    turn = verbs.add_parser("key", help="replace keys while the server runs", description="replace keys while the server runs")
+    turn_below = turn.add_subparsers(dest="what", required=True, metavar="rotate")
+    turned = verb(turn_below, "rotate", "replace one; asks an approver's six-digit code", _rotate(ask))
+    turned.add_argument("key", choices=("master", "verdict", "audit"), help="what seals secrets, signs verdicts, signs checkpoints")
+    again = verbs.add_parser("totp", help="approval secrets", description="approval secrets")
+    again_below = again.add_subparsers(dest="what", required=True, metavar="renew")
+    renew = verb(again_below, "renew", "another secret in place of the present one, a code of which is asked", _renew(ask))
+    renew.add_argument("--lost", action="store_true", help="no code can be shown: on a stopped server, by whoever owns its data folder")
+    for one in (turned, renew):
+        one.add_argument("--email", default="", help="who confirms it, and whose secret it is (default: the only user)")
     audit = verbs.add_parser("audit", help="what the log needs of you", description="what the log needs of you")
     below = audit.add_subparsers(dest="what", required=True, metavar="declare-restore")
     said = verb(below, "declare-restore", "tell connectors that a restore was meant; asks an approver's six-digit code", _declare(ask))
@@ -113,6 +124,52 @@ def _delete(ask: Ask) -> Any:
         print(json.dumps(said) if args.json else f"Deleted: {said['deleted']}. The log stays; it knows ids and digests only.")
 
     return act
+
+
+def _rotate(ask: Ask) -> Any:
+    def act(args: argparse.Namespace) -> None:
+        said = ask(args.folder, "POST", "/admin/keys/rotate", {"key": args.key, "email": args.email, "code": code_from_owner()})
+        if args.json:
+            return print(json.dumps(said))
+        if args.key == "master":
+            return print(f"{said['sealed_anew']} secrets are sealed under a new master key. Keep a copy of master.key elsewhere, now.")
+        return print(f"A new {args.key} key, signed by the old one. Connectors learn it; until {said['until']} the old one signs.")
+
+    return act
+
+
+def _renew(ask: Ask) -> Any:
+    def act(args: argparse.Namespace) -> None:
+        if args.lost:
+            said = _renew_lost(args.folder, args.email)
+        else:
+            said = ask(args.folder, "POST", "/admin/totp/renew", {"email": args.email, "code": code_from_owner()})
+        if args.json:
+            return print(json.dumps(said))
+        print("Add this to an authenticator app; it is shown this once, and the entry before it is worth nothing from now on:\n")
+        return print(f"  secret  {said['totp_secret']}\n  {said['otpauth_uri']}")
+
+    return act
+
+
+def _renew_lost(folder: Path, email: str) -> dict[str, Any]:
+    """Whoever can read master.key can do this anyway; here it stands in the log."""
+    _insist_on_server(folder)
+    clock = SystemClock()
+    store = Store.open(folder / DATABASE, clock)
+    try:
+        ring = Keyring.open(folder, store)
+        store.attach(audit_log(folder, store, ring, clock))
+        return store.write_now(lambda tx: _renewed_lost(tx, ring, email, clock))
+    finally:
+        store.close()
+
+
+def _renewed_lost(tx: Tx, ring: Keyring, email: str, clock: SystemClock) -> dict[str, Any]:
+    found = the_user(tx, email)
+    if found is None:
+        raise OnyError("no user has this email, or there are several", "say whose secret it is with --email")
+    return keys.renewed(*found, ring, clock, lost=True)
 
 
 def _declare(ask: Ask) -> Any:

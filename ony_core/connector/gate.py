@@ -8,6 +8,8 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,8 @@ from ony_core.connector.enrolled import Enrolled
 from ony_core.connector.heads import Heads
 from ony_core.connector.link import Link
 from ony_core.connector.outbox import Outbox
+from ony_core.connector.pins import Pins
 from ony_core.connector.sessions import Sessions
-from ony_core.connector.statement import verifier
 from ony_core.connector.used import UsedSet
 from ony_core.errors import Malformed, Refused
 from ony_core.evidence import loaded
@@ -66,11 +68,12 @@ class Gate:
 
     def __init__(self, folder: Path, enrolled: Enrolled, link: Link, clock: Clock, place: PlaceOf = on_disk) -> None:
         self.folder, self.enrolled, self.link, self.clock = folder, enrolled, link, clock
-        self.verify = verifier(enrolled.server_key)
-        self.heads = Heads(folder / "heads", enrolled.origin, verifier(enrolled.audit_key))
+        self.pins = Pins(folder, {"verdict": enrolled.server_key, "audit": enrolled.audit_key}, clock.wall)
+        self.verify = partial(self.pins.verify, "verdict")
+        self.heads = Heads(folder / "heads", enrolled.origin, partial(self.pins.verify, "audit"))
         self.used = UsedSet(folder / "used")
         self.outbox = Outbox(link)
-        self.bundle = bundle.load(folder, enrolled, self.verify)
+        self.bundle = bundle.load(folder, enrolled, self.pins.verify_kept)
         self._sessions = Sessions(folder / "sessions")
         self._labels = owner.projects(folder)
         self._place = place
@@ -132,6 +135,8 @@ class Gate:
             answer = self.link.call("GET", "/v1/bundle", etag=self._etag if self._young() else "")
             if answer.status == 304:
                 return
+            if isinstance(answer.body, dict) and self.pins.learn(answer.body.get("keys")):
+                log.warning("the server has a new key, signed by the one before")
             try:
                 fresh = bundle.check(answer.body, self.enrolled, self.verify, self.bundle)
             except Refused as refused:

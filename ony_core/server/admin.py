@@ -51,7 +51,7 @@ def audit_log(data: Path, store: Store, keyring: Keyring, clock: Clock) -> Log:
     server_id = store.read(lambda tx: tx.meta("server_id"))
     if server_id is None:
         raise OnyError("the database has no server id", "it was not made by `ony admin init`, or restore a backup")
-    return Log(data / AUDIT_KEY, lambda org_id: f"ony/{server_id}/{org_id}", keyring.sign_audit, clock, keyring.audit_public)
+    return Log(data / AUDIT_KEY, lambda org_id: f"ony/{server_id}/{org_id}", keyring.sign_audit, clock, lambda: keyring.audit_public)
 
 
 class Admin:

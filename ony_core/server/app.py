@@ -31,6 +31,7 @@ from ony_core.server.history import History
 from ony_core.server.http import Limits, Listener
 from ony_core.server.keyring import Keyring
 from ony_core.server.login import Login
+from ony_core.server.keys import Keys
 from ony_core.server.meter import Family, Meter, Metrics, about_process
 from ony_core.server.numbers import Numbers
 from ony_core.server.openapi import OpenApi
@@ -114,6 +115,7 @@ class App:
         self._ending.push_async_callback(_cancelled, asyncio.create_task(upkeep.run()))
         await self._listen(store, sessions, {
             "upkeep": upkeep,
+            "keys": Keys(self.data, store, keyring, self._clock),
             "probes": Probes(store, voice=telephone is not None),
             "connectors": Connectors(store, keyring, desk, self._config, self._clock),
             "telephone": telephone,

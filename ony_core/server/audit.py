@@ -40,11 +40,11 @@ class Log:
     """
 
     def __init__(self, key_file: str | os.PathLike[str], origin_of: Callable[[str], str], sign_ed25519: Callable[[bytes], bytes],
-                 clock: Clock, public_key: bytes = b"") -> None:  # fmt: skip
+                 clock: Clock, public_key: bytes | Callable[[], bytes] = b"") -> None:  # fmt: skip
         self._key_file = key_file
         self._origin_of = origin_of
         self._sign = sign_ed25519
-        self._public = public_key
+        self._public = public_key if callable(public_key) else lambda: public_key
         self._clock = clock
         self._keys: dict[str, bytes] = {}
         self._sound: set[str] = set()
@@ -113,7 +113,7 @@ class Log:
     def _note(self, org_id: str, size: int, root: bytes, last: bytes, after: int) -> str:
         key = self._key(org_id)
         text = checkpoint.make(self._origin_of(org_id), size, root, key, self._clock.wall(), last, after)
-        signed = text + "\n" + checkpoint.sign(text, self._sign, self._public)
+        signed = text + "\n" + checkpoint.sign(text, self._sign, self._public())
         return signed + checkpoint.seal(signed, key)
 
     def _tip(self, db: sqlite3.Connection, org_id: str) -> tuple[int, bytes]:

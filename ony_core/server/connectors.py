@@ -114,10 +114,11 @@ class Connectors:
         """ETag: what the bundle says and the hour, so that a connector has one that is never older than an hour."""
         body = self._store.read(lambda tx: self._bundle_body(tx.org(connector.org_id), connector))
         hour = str(self._clock.wall() // 3600)
-        etag = '"' + hashlib.sha256(canon.dumps({**body, "issued_at": hour})).hexdigest()[:32] + '"'
+        told = {**body, "issued_at": hour, "keys": self._keyring.statements}
+        etag = '"' + hashlib.sha256(canon.dumps(told)).hexdigest()[:32] + '"'
         if request.header("if-none-match") == etag:
             return Response(304, headers=(("ETag", etag),))
-        found = answer(self._keyring.statement("bundle", body))
+        found = answer({**self._keyring.statement("bundle", body), "keys": self._keyring.statements})
         return Response(200, found.body, found.content_type, (("ETag", etag),))
 
     def _bundle(self, org: Org, connector: rows.Connector) -> dict[str, str]:

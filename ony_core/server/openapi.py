@@ -110,6 +110,8 @@ SHAPES: dict[str, dict[str, Schema]] = {
     "devices.enroll_code": {},
     "devices.approve_code": {"code": _like("ony(-[A-Z2-7]{4}){8}")},
     "admin.enroll_approve": {"email": _TEXT, "code": _like("ony(-[A-Z2-7]{4}){8}")},
+    "keys.rotate": {"key": {"enum": ["master", "verdict", "audit"]}, "email": _TEXT, "code": _TEXT},
+    "keys.renew_totp": {"email": _TEXT, "code": _TEXT},
     "upkeep.delete": {"email": _TEXT, "code": _TEXT},
     "upkeep.declare_restore": {"email": _TEXT, "code": _TEXT},
 }  # fmt: skip

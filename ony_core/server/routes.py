@@ -101,6 +101,8 @@ TABLE = (
     Route("GET", "/admin/orgs", "upkeep.organisations", "owner-local"),
     Route("GET", "/admin/orgs/{id}/export", "upkeep.export", "owner-local"),
     Route("POST", "/admin/orgs/{id}/delete", "upkeep.delete", "owner-local"),
+    Route("POST", "/admin/keys/rotate", "keys.rotate", "owner-local"),
+    Route("POST", "/admin/totp/renew", "keys.renew_totp", "owner-local"),
     Route("POST", "/admin/audit/declare-restore", "upkeep.declare_restore", "owner-local"),
 )
 PUBLIC: tuple[Who, ...] = ("anyone", "connector", "provider", *BROWSER)

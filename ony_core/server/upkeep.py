@@ -16,7 +16,7 @@ from ony_core import canon, verdict
 from ony_core.clock import Clock, rfc3339
 from ony_core.errors import Malformed, OnyError
 from ony_core.server import confirmed
-from ony_core.server.keyring import Keyring
+from ony_core.server.keyring import OVERLAP_S, Keyring
 from ony_core.server.message import Request, Response, answer, problem
 from ony_core.store import Store, Tx, rows
 from ony_core.store.org import Org
@@ -48,8 +48,10 @@ class Upkeep:
             await asyncio.sleep(EVERY_S)
 
     async def sweep(self) -> None:
-        """What is older than it is kept goes, in pieces small enough that no decision waits behind one."""
+        """What is older than it is kept goes, in pieces small enough that no decision waits behind one; replaced keys stop signing."""
         now = self._clock.wall()
+        if await self._store.write(lambda tx: tx.retire_server_keys(now - OVERLAP_S)):
+            self._store.read(self._keyring.load)
         payloads, history = (now - days * DAY_S for days in (self._config.payload.retention_days, self._config.policy.history_days))
         for org_id in self._store.read(lambda tx: tx.org_ids()):
             await self._store.write(lambda tx, org_id=org_id: _scrub(tx.org(org_id), payloads, history, now))  # type: ignore[misc]

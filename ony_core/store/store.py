@@ -22,7 +22,7 @@ from typing import Any, Protocol, TypeVar
 
 from ony_core.clock import Clock
 from ony_core.errors import OnyError
-from ony_core.store import migrations, rows
+from ony_core.store import migrations, rows, sealed
 from ony_core.store.org import Org
 from ony_core.store.rows import columns
 
@@ -122,6 +122,30 @@ class Tx:
             "INSERT INTO server_key (id, purpose, public, private_sealed, state, created_at) VALUES (?, ?, ?, ?, ?, ?)",
             [(key.id, key.purpose, key.public, key.private_sealed, key.state, now) for key in keys],
         )
+
+
+    def rotate_server_key(self, old: rows.ServerKey, fresh: rows.ServerKey, statement: str) -> None:
+        """The old key signs on until `retire_server_keys`; statement: JSON, signed by both."""
+        self._db.execute("UPDATE server_key SET state = 'retiring' WHERE id = ? AND state = 'active'", (old.id,))
+        self.add_server_keys([fresh])
+        self._db.execute("UPDATE server_key SET statement = ? WHERE id = ?", (statement, fresh.id))
+
+    def retire_server_keys(self, before: int) -> int:
+        """Keys that were replaced before then sign nothing any more. How many."""
+        done = self._db.execute(
+            "UPDATE server_key SET state = 'retired' WHERE state = 'retiring'"
+            " AND purpose IN (SELECT purpose FROM server_key WHERE state = 'active' AND created_at <= ?)", (before,)
+        )  # fmt: skip
+        return done.rowcount
+
+    def key_statements(self) -> list[str]:
+        """Of every rotation so far, oldest first: JSON, each signed by an old key and the one after it."""
+        found = self._db.execute("SELECT statement FROM server_key WHERE statement IS NOT NULL ORDER BY created_at, id")
+        return [str(row[0]) for row in found]
+
+    def reseal(self, change: sealed.Reseal) -> int:
+        """All sealed secrets under another master key; how many."""
+        return sealed.reseal(self._db, change)
 
 
 class Store:

@@ -86,6 +86,13 @@ class Upkeep:
         said: dict[str, Any] = json.loads(found[0]) if found and found[0] else {"at": 0, "user_id": ""}
         return int(said["at"]), str(said["user_id"])
 
+    def renew_totp(self, user_id: str, purpose: str, secret_sealed: bytes) -> bool:
+        """Another secret in place of the present one; steps that were used stay used. False where there is none."""
+        done = self._db.execute(
+            "UPDATE totp SET secret_sealed = ? WHERE org_id = ? AND user_id = ? AND purpose = ?", (secret_sealed, self.id, user_id, purpose)
+        )
+        return done.rowcount == 1
+
     def forget_head(self, connector_id: str) -> None:
         """What this connector has shown is lost by a declared restore; it will show a new one."""
         self._db.execute("DELETE FROM head WHERE org_id = ? AND connector_id = ?", (self.id, connector_id))

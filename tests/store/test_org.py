@@ -90,6 +90,7 @@ FOREIGN = {
     "claim_verdict": lambda org, theirs: org.claim_verdict(theirs.request_id, "ab" * 32, "{}"),
     "calls": lambda org, theirs: org.calls(theirs.request_id),
     "add_call": lambda org, theirs: org.add_call(b"7" * 32, theirs.request_id, theirs.device_id, "signalwire"),
+    "renew_totp": lambda org, theirs: org.renew_totp(theirs.user_id, "approval", b"mine"),
     "forget_head": lambda org, theirs: org.forget_head(theirs.connector_id),
     "change_call": lambda org, theirs: org.change_call(theirs.nonce_digest, sid="CA-mine"),
 }  # fmt: skip

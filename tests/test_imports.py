@@ -55,6 +55,8 @@ COMMANDS = {
     "audit": {"auditkey", "auditlog", "auditexport", "chain", "checkpoint", "notes", "verify"},
     "serve": SERVER_SIDE,
     "admin": SERVER_SIDE,
+    "doctor": CONNECTOR_SIDE | {"config"},
+    "doctor_server": SERVER_SIDE,
     "keeping": SERVER_SIDE | {"verify", "auditlog"},
     "config": {"config"},
     "demo": CONNECTOR_SIDE | SERVER_SIDE,

@@ -10,12 +10,14 @@ from email.utils import parsedate_to_datetime
 from importlib import resources
 from pathlib import Path
 
+from ony_core import config
 from ony_core.connector import assurance, control, enrolled, home
 from ony_core.connector.install import claude
 from ony_core.errors import OnyError
 
 HELP = "check this installation line by line"
-EXAMPLE = "ony doctor --json"
+EXAMPLE = """ony doctor --json
+ony doctor --server --data /var/lib/ony --config /etc/ony/ony.toml"""
 
 SKEW_S = 30
 _PROBE = {
@@ -35,19 +37,30 @@ class Line:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="machine-readable")
+    parser.add_argument("--server", action="store_true", help="check the server on this machine instead, as its user")
+    config.arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     folder = home.path()
-    lines = list(_lines(folder))
+    lines = list(_server_lines(args) if args.server else _lines(folder))
+    level = "" if args.server else _level(folder)
     if args.json:
-        print(json.dumps({"checks": [asdict(line) for line in lines], "assurance": _level(folder)}))
+        print(json.dumps({"checks": [asdict(line) for line in lines], "assurance": level}))
     else:
         for line in lines:
             print(f"{'ok  ' if line.holds else 'FAIL'}  {line.check}: {line.detail}" + (f"\n      -> {line.remedy}" if line.remedy else ""))
-        if _level(folder):
+        if level:
             print(assurance.sentence(folder))
     return 0 if all(line.holds for line in lines) else 1
+
+
+def _server_lines(args: argparse.Namespace) -> Iterator[Line]:
+    from ony_core.commands import doctor_server
+
+    settings = config.from_arguments(args)
+    for name, check in doctor_server.checks(settings, config.data_folder(settings.server.data)):
+        yield _checked(name, check)
 
 
 def _lines(folder: Path) -> Iterator[Line]:

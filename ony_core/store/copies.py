@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ony_core.errors import OnyError
 
+SQLITE = sqlite3.sqlite_version_info
 _BESIDE = ("", "-wal", "-shm")
 
 

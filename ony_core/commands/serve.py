@@ -18,7 +18,7 @@ EXAMPLE = """ony serve --data /var/lib/ony --config /etc/ony.toml
 ony serve --listen 0.0.0.0:8750 --tls-local ony.lan    # a local network; the other machines get tls/ca.pem of the data folder
 ony serve --listen 127.0.0.1:0          # any free port; the line it prints names it"""
 
-FILES = 4096
+SPARE_FILES = 2048  # beside the waiting connectors: strangers, the database, calls out
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     settings = config.from_arguments(args)
     os.umask(0o077)
     logs.to_stderr()
-    _allow_files()
+    _allow_files(settings.server.max_connectors + SPARE_FILES)
     asyncio.run(App(settings, SystemClock()).run(lambda app: _say_ready(app, settings)))
     return EXIT_OK
 
@@ -40,9 +40,9 @@ def _say_ready(app: App, settings: config.Config) -> None:
     print(f"ony: serving on {scheme}://{host}:{app.port}, data in {app.data}", flush=True)
 
 
-def _allow_files() -> None:
+def _allow_files(files: int) -> None:
     """One descriptor per waiting connector; the usual soft limit of 1,024 is below what the listener allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    wanted = files if hard == resource.RLIM_INFINITY else min(files, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -131,6 +131,8 @@ def _answer(response: http.client.HTTPResponse, data: bytes) -> Answer:
     if len(data) > MAX_ANSWER:
         raise Malformed("the server's answer is too large")
     status = response.status
+    if status == 503:  # it stops, or has too much to do: the same as no answer, but for the waiting
+        raise Unreachable("the server asks to come again later")
     if status == 304 or (200 <= status < 300 and not data):
         return Answer(status, None, response.headers.get("ETag", ""), response.headers.get("Date", ""))
     if not 200 <= status < 300:

@@ -61,7 +61,7 @@ class App:
     """start, then stop; or run, which does both around a signal. port: what is really listened on, once started."""
 
     def __init__(self, config: Config, clock: Clock, limits: Limits | None = None) -> None:
-        self._config, self._clock, self._limits = config, clock, limits
+        self._config, self._clock, self._limits = config, clock, limits or Limits(trusted=config.server.max_connectors)
         self.data = data_folder(config.server.data)
         self.port = 0
         self._meter = Meter()
@@ -100,7 +100,7 @@ class App:
         store.attach(audit_log(self.data, store, keyring, self._clock))
         store.read(_require_logs)
         desk = Desk(store, keyring, self._config, self._clock)
-        desk.meter = self._meter
+        desk.meter, desk.most_parked = self._meter, self._config.server.max_connectors_per_org
         self._watch(store)
         telephone = self._telephone(store, desk, keyring)
         desk.resume()

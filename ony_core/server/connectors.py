@@ -37,6 +37,7 @@ _REFUSALS = {
     "connector_revoked": (403, "this connector has been revoked"),
     "id_reused": (409, "this request id stands for another request"),
     "too_many_waiting": (429, "too many requests of this connector wait for a decision"),
+    "org_busy": (503, "too many connectors of this organisation are waiting"),
     "already_used": (409, "this verdict has been used"),
     "revoked": (409, "this verdict has been taken back"),
     "revoked_device": (409, "the device that approved has been revoked"),

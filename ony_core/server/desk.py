@@ -9,7 +9,7 @@ MUST: let deadlines run on the boot clock; a wall clock that jumps back gives no
 
 import asyncio
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -28,6 +28,7 @@ from ony_core.taxonomy import overlay
 SWEEP_S = 0.25
 PAUSE_S = 3600
 EASE_S = 15 * 60
+MOST_PARKED = 1000  # connectors of one organisation that wait at the same time
 MAX_WAITING = 16  # of one connector at the same time; a flood rings nobody
 
 HELD = Family("ony_handoffs_total", "counter", "Calls that were held, by the risk the server derived.", {"risk": frozenset(RISKS)})
@@ -62,6 +63,8 @@ class Desk:
         self._store, self._keyring, self._policy, self._clock = store, keyring, config.policy, clock
         self.channels: list[Channel] = []
         self.meter = Meter()  # the server's own, where there is a server
+        self.most_parked = MOST_PARKED
+        self._parked: Counter[str] = Counter()  # waiting connectors of each organisation
         self._waiting: dict[str, set[asyncio.Future[None]]] = defaultdict(set)
         self._ends: dict[str, End] = {}  # request_id -> when it expires or lapses
         self._leading: set[str] = set()  # whose ring identical requests may share
@@ -309,15 +312,22 @@ class Desk:
         return org.step(row, "revoke", reason="by_connector") if row.state == states.APPROVED else row
 
     async def wait(self, connector: rows.Connector, request_id: str, seconds: float) -> rows.Handoff:
-        """The handoff once it is no longer waiting, or as it stands after `seconds`. A parked future, no thread."""
+        """The handoff once it is no longer waiting, or as it stands after `seconds`. A parked future, no thread.
+
+        Refused("org_busy") where as many connectors of the organisation wait as may: the others come again.
+        """
         row = self._look(connector, request_id)
         if row.state not in states.WAITING or seconds <= 0:
             return row
+        if self._parked[row.org_id] >= self.most_parked:
+            raise Refused("org_busy")
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[request_id].add(future)
+        self._parked[row.org_id] += 1
         try:
             await asyncio.wait({future}, timeout=seconds)
         finally:
+            self._parked[row.org_id] -= 1
             self._waiting[request_id].discard(future)
             if not self._waiting[request_id]:
                 del self._waiting[request_id]

@@ -94,6 +94,8 @@ class Listener:
         self.handler, self.hosts, self.trusted, self.limits = handler, hosts, trusted, limits or Limits()
         self.proxies, self.headers, self.tls, self.meter = proxies, headers, tls, meter or Meter()
         self.connections: set[Connection] = set()
+        self._strangers: Counter[str] = Counter()  # connections by address, without those that were authenticated
+        self._trusted = 0
         self.stopping: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._servers: list[asyncio.Server] = []
         self._socket_path: Path | None = None
@@ -138,9 +140,9 @@ class Listener:
         """The boundary: what the handler did not foresee is logged by its type and answered 500."""
         try:
             if not connection.trusted and self.trusted(request):
-                if sum(other.trusted for other in self.connections) >= self.limits.trusted:
+                if self._trusted >= self.limits.trusted:
                     return _later("too many connectors are waiting")
-                connection.trusted = True
+                self._know(connection)
             return await self.handler(request)
         except Exception as error:  # noqa: BLE001 one of the four boundaries; the text of the error may quote the request
             log.error("unexpected %s in %s", type(error).__name__, _where(error))
@@ -158,16 +160,32 @@ class Listener:
             connection.turn_away()
             return
         self.connections.add(connection)
+        self._strangers[connection.address] += 1
         connection.task = asyncio.get_running_loop().create_task(connection.run())
         connection.task.add_done_callback(lambda task: self._done(connection, task))
 
     def _has_room(self, new: "Connection") -> bool:
-        strangers = Counter(connection.address for connection in self.connections if not connection.trusted)
+        strangers = len(self.connections) - self._trusted
         alone = new.address == "" or framing.within(new.address, self.proxies)
-        return strangers.total() < self.limits.strangers and (alone or strangers[new.address] < self.limits.per_address)
+        return strangers < self.limits.strangers and (alone or self._strangers[new.address] < self.limits.per_address)
+
+    def _know(self, connection: "Connection") -> None:
+        """From now on it is counted among those that were authenticated."""
+        connection.trusted = True
+        self._trusted += 1
+        self._forget(connection.address)
+
+    def _forget(self, address: str) -> None:
+        self._strangers[address] -= 1
+        if not self._strangers[address]:
+            del self._strangers[address]
 
     def _done(self, connection: "Connection", task: "asyncio.Task[None]") -> None:
         self.connections.discard(connection)
+        if connection.trusted:
+            self._trusted -= 1
+        else:
+            self._forget(connection.address)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a connection ended with %s in %s", type(error).__name__, _where(error))
 

@@ -27,6 +27,7 @@ ORG, USER, CONNECTOR, DEVICE = (f"{prefix}_{'0' * 31}{n}" for n, prefix in enume
 ORIGIN = f"ony/{'5' * 32}/{ORG}"
 TOKEN = "con_" + "t" * 40
 SECRET = "123456"
+GIVE_UP_S = 40  # eight interpreters start meanwhile, on a machine that others use too
 SCHEMA = Path(__file__).resolve().parents[2] / "schema.sql"
 
 
@@ -143,12 +144,12 @@ class StandIn:
 
     def until_asked(self, count: int = 1) -> list[str]:
         with self.changed:
-            assert self.changed.wait_for(lambda: len(self.requests) >= count, 10)
+            assert self.changed.wait_for(lambda: len(self.requests) >= count, GIVE_UP_S)
             return list(self.requests)
 
     def state_of(self, request_id: str, wanted: str) -> None:
         with self.changed:
-            found = self.changed.wait_for(lambda: self.requests[request_id]["state"] == wanted, 10)
+            found = self.changed.wait_for(lambda: self.requests[request_id]["state"] == wanted, GIVE_UP_S)
             assert found, self.requests[request_id]["state"]
 
     # ---------------------------------------------------------------- the wire

@@ -14,8 +14,9 @@ from ony_core.clock import SystemClock, rfc3339
 from ony_core.commands.mode import code_from_owner
 from ony_core.errors import OnyError, UsageError
 from ony_core.server import keys, restoring
-from ony_core.server.admin import AUDIT_KEY, DATABASE, audit_log, the_user
+from ony_core.server.admin import AUDIT_KEY, DATABASE, audit_log
 from ony_core.server.keyring import Keyring
+from ony_core.server.login import the_user
 from ony_core.store import Store, Tx, copies
 from ony_core.store.store import VERSION
 

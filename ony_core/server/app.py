@@ -30,8 +30,8 @@ from ony_core.server.freeze import Freezer
 from ony_core.server.history import History
 from ony_core.server.http import Limits, Listener
 from ony_core.server.keyring import Keyring
-from ony_core.server.login import Login
 from ony_core.server.keys import Keys
+from ony_core.server.login import Login
 from ony_core.server.meter import Family, Meter, Metrics, about_process
 from ony_core.server.numbers import Numbers
 from ony_core.server.openapi import OpenApi

@@ -17,6 +17,7 @@ from ony_core.server.connectors import Connectors
 from ony_core.server.devices import Devices
 from ony_core.server.freeze import Freezer
 from ony_core.server.history import History
+from ony_core.server.keys import Keys
 from ony_core.server.login import Login
 from ony_core.server.message import Request, Response
 from ony_core.server.numbers import Numbers
@@ -26,6 +27,7 @@ from ony_core.server.policies import Policies
 from ony_core.server.routes import LOCAL, PUBLIC, Router
 from ony_core.server.sessions import FULL, Sessions
 from ony_core.server.team import Team
+from ony_core.server.upkeep import Upkeep
 from tests.server.world import Hall
 
 HOST = "ony.example.com"
@@ -52,6 +54,8 @@ class Town:
             "team": Team(hall.store, hall.keyring, hall.clock), "devices": Devices(hall.store, hall.keyring, hall.clock),
             "history": History(hall.store), "openapi": OpenApi(),
             "numbers": Numbers(hall.store, hall.keyring, None, hall.clock),
+            "history": History(hall.store), "openapi": OpenApi(), "upkeep": Upkeep(hall.store, hall.keyring, hall.config, hall.clock),
+            "keys": Keys(folder, hall.store, hall.keyring, hall.clock),
         }  # fmt: skip
         self.router = Router(hall.store, self.parts, PUBLIC, sessions=self.sessions)
         self.local = Router(hall.store, self.parts, LOCAL)

@@ -7,7 +7,7 @@ PY = .venv/bin/python
 PIP = $(PY) -m pip install --quiet --disable-pip-version-check
 STEPS = .venv/.installed
 
-.PHONY: help setup run test test-real soak bench dist lint clean
+.PHONY: help setup run test test-real soak bench dist lint audit clean
 .DELETE_ON_ERROR:
 
 help:
@@ -19,7 +19,8 @@ help:
 	  'make soak       the long suites in full' \
 	  'make bench      each benchmark as a ratio to its yardstick' \
 	  'make dist       dist/ony, dist/ony.pyz, wheel, sdist, SHA256SUMS' \
-	  'make lint       ruff and mypy' \
+	  'make lint       ruff, mypy and bandit' \
+  'make audit      pip-audit: known holes in what is installed (needs the network)' \
 	  'make clean      what the targets above made, except .venv'
 
 setup: $(STEPS)-run
@@ -48,6 +49,10 @@ lint: $(STEPS)-test
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check scripts tests/real tests/bench tests/world.py
 	$(PY) -m mypy
+	$(PY) -m bandit -q -c pyproject.toml -r ony_core
+
+audit: $(STEPS)-test
+	$(PY) -m pip_audit --skip-editable --local
 
 clean:
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

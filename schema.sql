@@ -98,6 +98,7 @@ CREATE TABLE handoff (                    -- states and steps: ony_core/states.p
   head_size INTEGER NOT NULL DEFAULT 0, head_root BLOB
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX handoff_by_time ON handoff (org_id, created_at);
+CREATE INDEX handoff_by_session ON handoff (connector_id, session, created_at);
 CREATE INDEX handoff_waiting ON handoff (state, deadline_at) WHERE state IN ('pending', 'ringing', 'approved');
 
 CREATE TABLE verdict (                    -- at most one a handoff; `used` is decided here
@@ -112,6 +113,7 @@ CREATE TABLE call (                       -- one leg to one device: the nonce na
   tries INTEGER NOT NULL DEFAULT 0, prompts INTEGER NOT NULL DEFAULT 0, served_at_ms INTEGER NOT NULL DEFAULT 0,
   choice TEXT NOT NULL DEFAULT '', status TEXT NOT NULL DEFAULT '', status_seq INTEGER NOT NULL DEFAULT -1, created_at INTEGER NOT NULL, ended_at INTEGER
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX call_by_time ON call (org_id, created_at);
 CREATE INDEX call_by_request ON call (org_id, request_id);
 
 CREATE TABLE chat_message (               -- what was sent elsewhere about a handoff, so that it can be edited to the outcome

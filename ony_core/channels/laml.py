@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
-from xml.etree import ElementTree
+from xml.etree import ElementTree  # writes only # nosec B405
 
 from ony_core.channels.voice import Document, Gather
 from ony_core.errors import Malformed

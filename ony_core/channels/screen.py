@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TextIO
 from urllib.parse import parse_qsl, urlencode, urlsplit
-from xml.etree import ElementTree
+from xml.etree import ElementTree  # see below # nosec B405
 
 from ony_core.canon import same
 from ony_core.channels import laml
@@ -119,7 +119,7 @@ class ScreenPhone:
             status, body = self._post(url, call, {"CallStatus": call.status, **extra})
             if call.over.is_set() or status != 200:
                 return
-            gather = self._speak(ElementTree.fromstring(body))  # noqa: S314 - the document of the server that this demo started itself
+            gather = self._speak(ElementTree.fromstring(body))  # noqa: S314 - the document of the server that this demo started itself # nosec B314
             if gather is None:
                 return
             keys = self._press(call, int(gather.get("numDigits", "1")))

@@ -50,7 +50,7 @@ class Link:
     authority: a PEM file of the only certificate authority that is believed, for servers with one of their own; None: the system's.
     """
 
-    def __init__(self, url: str, token: str = "", authority: Path | None = None) -> None:
+    def __init__(self, url: str, token: str = "", authority: Path | None = None) -> None:  # before enrolment # nosec B107
         self.secure, self.host, self.port, self.prefix = _address(url)
         self._token, self._authority = token, authority
 

@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from ony_core import taxonomy
 from ony_core.clock import Clock
 from ony_core.config import Config, data_folder, host_and_port
 from ony_core.errors import OnyError
+from ony_core.model import Fact
 from ony_core.server import tls
 from ony_core.server.account import Account
 from ony_core.server.admin import DATABASE, Admin, audit_log
@@ -53,6 +55,8 @@ WRITES = Family("ony_store_writes_total", "counter", "Pieces of work in them: th
 LATCHED = Family("ony_store_latched", "gauge", "1: every write is refused until a restart, so nothing can be approved.")
 WAITING = Family("ony_handoffs_waiting", "gauge", "Held calls that nobody has decided yet.")
 CONNECTIONS = Family("ony_http_connections", "gauge", "Open connections of the network's listener.")
+
+WARMING = (Fact("command", "git", ("push",)),)  # reads the tables, so that the first held call does not wait for them
 
 log = logging.getLogger("ony.server")
 
@@ -105,6 +109,7 @@ class App:
         telephone = self._telephone(store, desk, keyring)
         desk.resume()
         self._ending.push_async_callback(_cancelled, asyncio.create_task(desk.sweep()))
+        self._ending.push_async_callback(_cancelled, asyncio.create_task(asyncio.to_thread(taxonomy.assess, WARMING)))
         server, door = self._config.server, Doorkeeper(self._clock)
         secure = bool(server.tls_local or server.tls_cert) or server.public_url.startswith("https://")
         sessions = Sessions(store, self._clock, public_url=server.public_url, secure=secure)

@@ -1,4 +1,4 @@
-"""A desk at work in a process that is killed (SIGKILL) at a named point: `python -m tests.server.crashing FOLDER SEED POINT N`.
+"""A desk at work in a process that is killed (SIGKILL) at a named point.
 
 The points lie in the harness alone: the functions of the product are wrapped from outside, and it knows nothing of it. Each answer
 that somebody has heard is printed as a line `["state", "request id"]` before the next thing is asked.
@@ -11,7 +11,6 @@ import json
 import os
 import random
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +146,3 @@ def main(folder: str, seed: str, point: str, number: str) -> None:
     install(point, int(number))
     asyncio.run(work.run(100))
 
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -64,7 +64,7 @@ def test_under_synchronous_normal_the_same_test_finds_a_loss(tmp_path, monkeypat
         except AssertionError as error:
             assert "I2" in str(error), "what NORMAL loses are whole commits"
             lost += 1
-    assert lost > len(moments) / 2
+    assert lost >= len(moments) / 4, "a checkpoint in between saves what was answered before it"
 
 
 def test_the_disk_that_forgets_keeps_what_was_synced_and_loses_the_rest(tmp_path):

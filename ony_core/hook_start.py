@@ -13,7 +13,7 @@ try:
     from _frozen_importlib_external import SourceFileLoader
 
     # The hook ends the process itself; what comes back from it has failed.
-    exec(SourceFileLoader("__main__", sys.argv[0][:-3] + "_code.py").get_code("__main__"))  # type: ignore[arg-type] # noqa: S102
+    exec(SourceFileLoader("__main__", sys.argv[0][:-3] + "_code.py").get_code("__main__"))  # type: ignore[arg-type] # noqa: S102 # nosec
 except BaseException as error:  # noqa: BLE001 whatever it is, the call does not run
     reason = type(error).__name__
 posix.write(2, b"ony: the hook cannot start (%s), so the call is blocked: run `ony install` again\n" % reason.encode())

@@ -123,23 +123,32 @@ async def _crowd(server: Serving) -> tuple[float, float]:
         said = json.loads(await _answer(reader))
     wait = server.request("GET", f"/v1/handoffs/{said['request_id']}?wait=25")
     bundle, crowd, took = server.request("GET", "/v1/bundle"), [], []
+    writer.close()
+
+    async def waits(there: Any) -> None:
+        while True:  # as a connector does: 25 seconds, and again
+            there[1].write(wait)
+            await _answer(there[0])
+
     for _ in range(CONNECTORS):
         there = await asyncio.open_connection("127.0.0.1", server.port)
         there[1].write(bundle)  # it is counted among the known from here on
         await _answer(there[0])
-        crowd.append(there)
-    for there in crowd:
-        there[1].write(wait)
-    await asyncio.sleep(6)
+        crowd.append((there, asyncio.create_task(waits(there))))
+    await asyncio.sleep(3)
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     for _ in range(200):
         began = time.perf_counter()
         writer.write(bundle)
         await _answer(reader)
         took.append((time.perf_counter() - began) * 1000)
     full = server.rss()
-    for there in (*crowd, (reader, writer)):
+    assert not any(task.done() for _, task in crowd), "all of them wait"
+    for there, task in crowd:
+        task.cancel()
         there[1].transport.abort()
-    await asyncio.sleep(1)
+    writer.transport.abort()
+    await asyncio.gather(*(task for _, task in crowd), return_exceptions=True)
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     return full, sorted(took)[-2]
 

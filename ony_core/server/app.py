@@ -56,8 +56,6 @@ LATCHED = Family("ony_store_latched", "gauge", "1: every write is refused until 
 WAITING = Family("ony_handoffs_waiting", "gauge", "Held calls that nobody has decided yet.")
 CONNECTIONS = Family("ony_http_connections", "gauge", "Open connections of the network's listener.")
 
-WARMING = (Fact("command", "git", ("push",)),)  # reads the tables, so that the first held call does not wait for them
-
 log = logging.getLogger("ony.server")
 
 
@@ -109,7 +107,7 @@ class App:
         telephone = self._telephone(store, desk, keyring)
         desk.resume()
         self._ending.push_async_callback(_cancelled, asyncio.create_task(desk.sweep()))
-        self._ending.push_async_callback(_cancelled, asyncio.create_task(asyncio.to_thread(taxonomy.assess, WARMING)))
+        self._ending.push_async_callback(_cancelled, asyncio.create_task(asyncio.to_thread(_warm)))
         server, door = self._config.server, Doorkeeper(self._clock)
         secure = bool(server.tls_local or server.tls_cert) or server.public_url.startswith("https://")
         sessions = Sessions(store, self._clock, public_url=server.public_url, secure=secure)
@@ -193,6 +191,11 @@ def hosts(config: Config) -> frozenset[str]:
     listening, public = host_and_port(config.server.listen)[0], urlsplit(config.server.public_url).hostname or "localhost"
     names = (listening, public, config.server.tls_local or "localhost", "localhost", "127.0.0.1", "::1")
     return frozenset(f"[{name}]" if ":" in name else name.lower() for name in names)
+
+
+def _warm() -> None:
+    """Reads the tables, so that the first held call does not wait for them."""
+    taxonomy.assess((Fact("command", "git", ("push",)),))
 
 
 def _require_folder(data: Path) -> None:

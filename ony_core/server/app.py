@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import stat
+import threading
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -107,7 +108,7 @@ class App:
         telephone = self._telephone(store, desk, keyring)
         desk.resume()
         self._ending.push_async_callback(_cancelled, asyncio.create_task(desk.sweep()))
-        self._ending.push_async_callback(_cancelled, asyncio.create_task(asyncio.to_thread(_warm)))
+        threading.Thread(target=_warm, daemon=True).start()  # nobody waits for it, also not at the end
         server, door = self._config.server, Doorkeeper(self._clock)
         secure = bool(server.tls_local or server.tls_cert) or server.public_url.startswith("https://")
         sessions = Sessions(store, self._clock, public_url=server.public_url, secure=secure)

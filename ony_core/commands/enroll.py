@@ -11,10 +11,8 @@ from typing import Any
 
 from ony_core import __version__, canon
 from ony_core.clock import SystemClock
-from ony_core.connector import assurance, bundle, control, enrolled, home, statement
-from ony_core.connector.link import Link, Problem
 from ony_core.connector import assurance, bundle, control, enrolled, home, pins, statement
-from ony_core.connector.link import Link
+from ony_core.connector.link import Link, Problem
 from ony_core.errors import Malformed, OnyError
 
 HELP = "connect this machine to a server with a one-time code"

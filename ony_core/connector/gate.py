@@ -8,7 +8,6 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any

@@ -52,7 +52,6 @@ class Town:
             "policies": Policies(hall.store, hall.keyring, hall.clock),
             "login": Login(*people), "account": Account(*people),
             "team": Team(hall.store, hall.keyring, hall.clock), "devices": Devices(hall.store, hall.keyring, hall.clock),
-            "history": History(hall.store), "openapi": OpenApi(),
             "numbers": Numbers(hall.store, hall.keyring, None, hall.clock),
             "history": History(hall.store), "openapi": OpenApi(), "upkeep": Upkeep(hall.store, hall.keyring, hall.config, hall.clock),
             "keys": Keys(folder, hall.store, hall.keyring, hall.clock),

@@ -24,6 +24,7 @@ _HANDOFF = f"SELECT {columns(rows.Handoff)} FROM handoff WHERE org_id = ?"
 _VERDICT = f"SELECT {columns(rows.Verdict)} FROM verdict WHERE org_id = ? AND request_id = ?"
 _CALLS = f"SELECT {columns(rows.Call)} FROM call WHERE org_id = ? AND request_id = ? ORDER BY created_at, nonce_digest"
 _MODE = f"SELECT {columns(rows.Mode)} FROM session_mode WHERE org_id = ? AND connector_id = ?"
+_RUNG = f"SELECT {columns(rows.Handoff)} FROM handoff WHERE +org_id = ?"  # the plus: found by id, by way of the calls, not by time
 _OPEN = (  # the few that are not settled, by the index of them: its own words, or SQLite does not see that it fits
     f"SELECT {columns(rows.Handoff)} FROM handoff INDEXED BY handoff_waiting WHERE org_id = ?"
     " AND state IN ('pending', 'ringing', 'approved')"
@@ -255,7 +256,7 @@ class Org(People, Upkeep):
     def rung_since(self, user_id: str, since: int) -> list[rows.Handoff]:
         """The handoffs for which a phone of this user was rung since then and that got no yes."""
         found = self._db.execute(
-            _HANDOFF + " AND +created_at > ? AND state NOT IN ('approved', 'used', 'unused') AND id IN (SELECT request_id FROM call"
+            _RUNG + " AND created_at > ? AND state NOT IN ('approved', 'used', 'unused') AND id IN (SELECT request_id FROM call"
             " JOIN device ON device.id = call.device_id WHERE call.org_id = ? AND device.org_id = ? AND device.user_id = ?"
             " AND call.created_at > ?)",
             (self.id, since - _LONGEST_WAIT_S, self.id, self.id, user_id, since),

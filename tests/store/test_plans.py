@@ -38,3 +38,4 @@ def test_it_is_found_by_its_index(tmp_path, asked):
     plans = store.read(explained)
     store.close()
     assert any(f"USING INDEX {index}" in plan for plan in plans) and not any(plan.startswith("SCAN") for plan in plans), plans
+    assert not any("handoff_by_time" in plan for plan in plans), "the organisation's whole history"

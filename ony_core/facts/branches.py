@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from ony_core.facts import bombs
+from ony_core.facts import bombs, redirects
 from ony_core.facts.expand import listed, text_of
 from ony_core.facts.state import State, keep, meet, put
 from ony_core.facts.words import EMPTY, UNKNOWN, Flow, hole
@@ -26,16 +26,16 @@ _ONE_NAME = re.compile(  # `grep -i path`: a pattern of plain words, none of whi
 )
 
 
-def sequence(shell: "Shell", node: Any, stdin: Flow, redirects: list[Any] | None = None) -> Flow:
-    """`a && b || c`: what the right side changes may or may not hold afterwards. redirects: of the last command."""
+def sequence(shell: "Shell", node: Any, stdin: Flow, outer: list[Any] | None = None) -> Flow:
+    """`a && b || c`: what the right side changes may or may not hold afterwards. outer: the redirects of the last command."""
     parts = _chain(node)
     if len(parts) > 1:
-        return _all_of(shell, parts, stdin, redirects)
+        return _all_of(shell, parts, stdin, outer)
     left, right = node.named_children[0], node.named_children[1:]
     out = shell.statement(left, stdin)
     before = keep(shell)
     for child in right:
-        out = out.then(shell.redirected(child, redirects, stdin) if redirects else shell.statement(child, stdin))
+        out = out.then(redirects.statement(shell, child, outer, stdin) if outer else shell.statement(child, stdin))
     meet(shell, [before, keep(shell)])
     return out
 
@@ -51,14 +51,14 @@ def _chain(node: Any) -> list[Any]:
     return [node, *parts]
 
 
-def _all_of(shell: "Shell", parts: list[Any], stdin: Flow, redirects: list[Any] | None) -> Flow:
+def _all_of(shell: "Shell", parts: list[Any], stdin: Flow, outer: list[Any] | None) -> Flow:
     """Each part runs where all before it have worked; behind the chain, any of them may have been the last."""
     out, stops = shell.statement(parts[0], stdin), []
     for before, part in pairwise(parts):
         if not _works(before):
             stops.append(keep(shell))
-        last = redirects if part is parts[-1] else None
-        out = out.then(shell.redirected(part, last, stdin) if last else shell.statement(part, stdin))
+        last = outer if part is parts[-1] else None
+        out = out.then(redirects.statement(shell, part, last, stdin) if last else shell.statement(part, stdin))
     if stops:
         meet(shell, [*stops, keep(shell)])
     return out
@@ -72,16 +72,16 @@ def _works(node: Any) -> bool:
     return node.type == "command" and text_of(node.named_children[0]) in _WORKS if node.named_children else False
 
 
-def pipeline(shell: "Shell", node: Any, stdin: Flow, redirects: list[Any] | None = None) -> Flow:
-    """Each part is a process of its own; only some shells run the last one themselves. redirects: of the last command."""
+def pipeline(shell: "Shell", node: Any, stdin: Flow, outer: list[Any] | None = None) -> Flow:
+    """Each part is a process of its own; only some shells run the last one themselves. outer: the redirects of the last command."""
     flow, before = stdin, keep(shell)
     children = node.named_children
     if len(children) > 1 and _ENVIRONMENT.match(text_of(children[0])) and _ONE_NAME.match(text_of(children[1])):
         flow, children = UNKNOWN, children[1:]  # of the whole environment only what has a harmless name is seen
     for child in children:
         put(shell, before)
-        last = redirects if child is children[-1] else None
-        flow = shell.redirected(child, last, flow) if last else shell.statement(child, flow)
+        last = outer if child is children[-1] else None
+        flow = redirects.statement(shell, child, last, flow) if last else shell.statement(child, flow)
     meet(shell, [before, keep(shell)])
     shell.cwd = before.cwd
     return flow

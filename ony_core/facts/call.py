@@ -21,6 +21,7 @@ class Call:
     MAX_FACTS = 256
     MAX_LOOKS = 40_000  # nodes that are looked at beside those that are walked
     MAX_PARSING = 700  # reports of progress, one for about a hundred steps of the parser
+    MAX_READS = 8000  # pieces of text that the parser asks for: a script of the longest size takes 2,500, whatever it is
 
     def __init__(self, place: Place, steps: int = 6000) -> None:
         self.place = place
@@ -35,6 +36,7 @@ class Call:
         self._steps = steps
         self._deep = 0
         self._parsing = self.MAX_PARSING
+        self.left_to_read = self.MAX_READS
         self._looks = self.MAX_LOOKS
 
     def spend(self) -> bool:
@@ -45,10 +47,10 @@ class Call:
         self._looks -= 1
         return self._looks > 0
 
-    def tired(self, _at: int, wrong: bool) -> bool:
+    def tired(self, wrong: bool) -> bool:
         """Asked by the parser as it goes: whether it shall give up. A text that is no shell is critical anyway, so it is left sooner."""
         self._parsing -= 20 if wrong else 1
-        return self._parsing < 0
+        return self._parsing < 0 or self.left_to_read < 0
 
     def note(self, argv: list[Word]) -> None:
         if self.seen is not None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def assigned(shell: "Shell", name: str, value: Word) -> None:
     """Adds what the assignment of one variable means."""
-    from ony_core.facts import commands
+    from ony_core.facts import files
     from ony_core.facts.handlers.git import another_repository
 
     kind = _kind(name)
@@ -27,7 +27,7 @@ def assigned(shell: "Shell", name: str, value: Word) -> None:
     if kind in ("runs", "edits", "connects") and _anybodys(shell, text.split(" ")[0]):
         shell.call.add("command", "env", traits=("loader_environment",))
     if kind == "appends":
-        commands.write_file(shell, value, UNKNOWN, frozenset({"append"})) if text[:1] in "/~" else None
+        files.write_file(shell, value, UNKNOWN, frozenset({"append"})) if text[:1] in "/~" else None
     elif kind == "runs":
         shell.child().source(text)
     elif kind == "edits":
@@ -71,12 +71,12 @@ def _harmless(name: str, text: str) -> bool:
 
 def _anybodys(shell: "Shell", text: str) -> bool:
     """Whether a program lies where anybody may have put it, and nobody knows what is in it."""
-    from ony_core.facts import commands
+    from ony_core.facts import files
 
     word = Word(text, quoted=True)
     if text[:1] not in "./~" or not paths.traits_of(shell.call, shell.cwd, word) & {"tmp", "tmp_root", "outside"}:
         return False
-    made = commands.known_content(shell, word)
+    made = files.known_content(shell, word)
     return made is None or made.text is None
 
 

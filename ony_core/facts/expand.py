@@ -43,10 +43,10 @@ def listed(shell: "Shell", parent: Any, nodes: list[Any]) -> list[Word]:
     """The words of nodes that stand side by side. A line continuation with no blank around it joins two of them."""
     base = parent.start_byte
     words: list[Word] = []
-    end = -1
+    end, source = -1, parent.text
     for node in nodes:
         found = words_of(shell, node)
-        if words and found and parent.text[end - base : node.start_byte - base] == b"\\\n":
+        if words and found and source[end - base : node.start_byte - base] == b"\\\n":
             words[-1] = _joined([words[-1], found[0]])
             found = found[1:]
         words.extend(found)

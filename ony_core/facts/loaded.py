@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING
 
-from ony_core.facts import commands, paths
+from ony_core.facts import commands, files, paths
 from ony_core.facts.call import Call
 from ony_core.facts.place import Unknown
 from ony_core.facts.words import EMPTY, HOLE, Word
@@ -151,7 +151,7 @@ def _literals(shell: "Shell", text: str) -> None:
         else:
             commands.run(shell.child(), [Word(word, quoted=True) for word in words], EMPTY)
     for found in _DELETES.finditer(text):
-        commands.delete_file(shell, Word(_quoted(found), quoted=True), frozenset({"recursive"}))
+        files.delete_file(shell, Word(_quoted(found), quoted=True), frozenset({"recursive"}))
     for found in _BARE.finditer(text):
         _command(shell, next(group for group in found.groups() if group))
 

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from ony_core.facts import commands, paths
+from ony_core.facts import commands, files, paths
 from ony_core.facts.handlers.network import host_of, url_traits
 from ony_core.facts.secrets import token_shaped
 from ony_core.facts.sql import statements
@@ -207,11 +207,11 @@ def _edits(shell: "Shell", given: dict[str, Any]) -> bool:
     taken = given.get("source", given.get("source_path", given.get("from")))
     into = [v for k, v in given.items() if _is(k, "path_keys") and isinstance(v, str) and v is not taken]
     if isinstance(taken, str) and into:
-        commands.transfer(shell, "move", [Word(taken, quoted=True)], Word(into[0], quoted=True), frozenset())
+        files.transfer(shell, "move", [Word(taken, quoted=True)], Word(into[0], quoted=True), frozenset())
         return True
     for path in into:
         flow = Flow(content) if isinstance(content, str) else UNKNOWN
-        commands.write_file(
+        files.write_file(
             shell, Word(path.replace("\0", "?"), quoted=True), flow, frozenset() if isinstance(content, str) else frozenset({"modify"})
         )
     return bool(into)

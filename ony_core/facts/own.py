@@ -154,12 +154,12 @@ def outputs(shell: "Shell", line: Line, program: str, verb: str = "") -> None:
 
 def _makes(shell: "Shell", word: Word) -> None:
     """A name that ends in a slash is a folder. Neither counts if something stood there, as far as anybody knows."""
-    from ony_core.facts import commands
+    from ony_core.facts import files
 
     if not word.known or word.glob or word.text.strip("./") == "":
         return
     if word.text.endswith("/"):
-        commands.make_folder(shell, word.part(word.text.rstrip("/")))
+        files.make_folder(shell, word.part(word.text.rstrip("/")))
     else:
         made_if_absent(shell, word)
 

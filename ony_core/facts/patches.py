@@ -6,7 +6,7 @@ MUST: a patch nobody can read is not known to be harmless where it came from the
 import re
 from typing import TYPE_CHECKING
 
-from ony_core.facts import commands
+from ony_core.facts import files
 from ony_core.facts.place import Unknown
 from ony_core.facts.words import UNKNOWN, Flow, Made, Word
 
@@ -32,16 +32,16 @@ def envelope(shell: "Shell", text: str | None) -> None:
         action, word = part[1] or part[3], Word((part[2] or part[4]).strip(), quoted=True)
         body = text[part.end() : end]
         if action == "Delete":
-            commands.delete_file(shell, word)
+            files.delete_file(shell, word)
         elif action == "Add":
             lines = [line[1:] for line in body.split("\n") if line.startswith("+")]
-            commands.write_file(shell, word, Flow("\n".join(lines) + "\n"))
+            files.write_file(shell, word, Flow("\n".join(lines) + "\n"))
         else:
-            before = commands.known_content(shell, word) if action == "Update" else before
+            before = files.known_content(shell, word) if action == "Update" else before
             put_in = Flow(_added(body)) if action == "Update" else UNKNOWN
-            commands.write_file(shell, word, put_in, frozenset({"modify"}) if action == "Update" else frozenset())
+            files.write_file(shell, word, put_in, frozenset({"modify"}) if action == "Update" else frozenset())
             if before is not None and before.text is not None:
-                commands.edited(shell, word, before, _changed(before.text, body))
+                files.edited(shell, word, before, _changed(before.text, body))
 
 
 def _added(body: str) -> str:
@@ -79,7 +79,7 @@ def diff(shell: "Shell", flow: Flow, folder: Word | None = None) -> None:
     for name in sorted(named)[:MOST]:
         last = name.rpartition("/")[2]  # as -p may have it
         for path in (name,) if folder is None else (f"{folder.text}/{name}", f"{folder.text}/{last}"):
-            commands.write_file(shell, Word(path, quoted=True), Flow(named[name]), frozenset({"modify"}))
+            files.write_file(shell, Word(path, quoted=True), Flow(named[name]), frozenset({"modify"}))
     if len(named) > MOST:
         shell.call.opaque("too_deep")
 
@@ -87,8 +87,8 @@ def diff(shell: "Shell", flow: Flow, folder: Word | None = None) -> None:
 def diff_file(shell: "Shell", word: Word, folder: Word | None = None) -> None:
     from ony_core.facts import scripts
 
-    content = commands.known_content(shell, word)
+    content = files.known_content(shell, word)
     if content is None and word.known and scripts.content_of(shell, word) in _UNREAD:
         shell.call.opaque("unreadable")
-    taints = commands.read_file(shell, word) | (content.taints if content else frozenset())
+    taints = files.read_file(shell, word) | (content.taints if content else frozenset())
     diff(shell, Flow(content.text if content else None, taints), folder)

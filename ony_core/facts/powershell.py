@@ -7,7 +7,7 @@ Follows the language specification, chapter 2 (lexical structure) and "about_Par
 import re
 from typing import TYPE_CHECKING
 
-from ony_core.facts import commands
+from ony_core.facts import commands, files
 from ony_core.facts.words import EMPTY, HOLE, UNKNOWN, Flow, Word
 from ony_core.taxonomy.tables import tables
 
@@ -189,12 +189,12 @@ def _cmdlet(shell: "Shell", name: str, words: list[Word], piped: bool) -> None:
         _delete(shell, where, flags, piped)
     elif name in lists["writes"]:
         for word in where[:1]:
-            commands.write_file(shell, _path(word), EMPTY if name.startswith("clear") else UNKNOWN)
+            files.write_file(shell, _path(word), EMPTY if name.startswith("clear") else UNKNOWN)
     elif name in lists["copies"] and len(where) > 1:
-        commands.transfer(shell, "move" if name[0] in "mr" else "copy", [_path(where[0])], _path(where[1]), frozenset())
+        files.transfer(shell, "move" if name[0] in "mr" else "copy", [_path(where[0])], _path(where[1]), frozenset())
     elif name in lists["reads"]:
         for word in where:
-            commands.read_file(shell, _path(word))
+            files.read_file(shell, _path(word))
             if word.text.lower().startswith("env:"):
                 shell.call.add("command", "env", traits=("prints_environment",))
 
@@ -233,7 +233,7 @@ def _delete(shell: "Shell", where: list[Word], flags: set[str], piped: bool) -> 
         if re.match(r"(?i)[a-z]:/?\*?$|(?:hk\w+|cert|env|function|variable):", path.text):
             shell.call.add("file", verb=("delete",), traits={"system"} | deep)
         else:
-            commands.delete_file(shell, path, deep)
+            files.delete_file(shell, path, deep)
 
 
 def _fetch(shell: "Shell", operands: list[Word], named: list[tuple[str, Word]]) -> None:

@@ -8,7 +8,7 @@ import ast
 import re
 from typing import TYPE_CHECKING
 
-from ony_core.facts import commands, own
+from ony_core.facts import commands, files, own
 from ony_core.facts.python_names import ROOTS, Names
 from ony_core.facts.words import EMPTY, HOLE, UNKNOWN, Flow, Word
 from ony_core.taxonomy.tables import tables
@@ -189,7 +189,7 @@ class _Reader:
             inner = node.func.value if isinstance(node.func, ast.Attribute) else None
             where = self.known.text(node.args[0] if name.startswith("os.") and node.args else inner)
             if where:
-                commands.make_folder(self.shell, Word(where, quoted=True))
+                files.make_folder(self.shell, Word(where, quoted=True))
         elif name in ("open", "io.open") or last in ("write_text", "write_bytes", "open", "read_text", "read_bytes"):
             self._file(node, name, last)
         elif name in ("print", "pprint.pprint", "json.dumps", "json.dump", "sys.stdout.write"):
@@ -321,13 +321,13 @@ class _Reader:
             self._delete(value, tree, depth + 1)
         if not given:
             word = Word(HOLE if text is None else text, quoted=True)
-            commands.delete_file(self.shell, word, frozenset({"recursive"}) if tree else frozenset())
+            files.delete_file(self.shell, word, frozenset({"recursive"}) if tree else frozenset())
 
     def _transfer(self, node: ast.Call, role: str) -> None:
         """os.rename, shutil.copy, os.symlink …: a file takes the place of another."""
         if len(node.args) >= 2 and not all(self.known.is_made(arg) for arg in node.args[:2]):
             source, into = (self._word(arg) for arg in node.args[:2])
-            commands.transfer(self.shell, role, [source], into, frozenset())
+            files.transfer(self.shell, role, [source], into, frozenset())
 
     def _network(self, node: ast.Call, name: str) -> None:
         from ony_core.facts.handlers.network import url_traits
@@ -427,8 +427,8 @@ class _Reader:
             return
         word = Word(text, quoted=True)
         if last in ("write_text", "write_bytes") or (mode and mode[0] in "wax+"):
-            commands.write_file(self.shell, word, UNKNOWN, frozenset({"append"}) if mode and mode[0] == "a" else frozenset())
+            files.write_file(self.shell, word, UNKNOWN, frozenset({"append"}) if mode and mode[0] == "a" else frozenset())
         elif mode and "+" in mode:
-            commands.write_file(self.shell, word, UNKNOWN, frozenset({"modify"}))
+            files.write_file(self.shell, word, UNKNOWN, frozenset({"modify"}))
         elif not attribute or last.startswith("read"):
-            self.taints |= commands.read_file(self.shell, word) & {"secret"}
+            self.taints |= files.read_file(self.shell, word) & {"secret"}

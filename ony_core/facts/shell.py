@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from ony_core.facts import arrays, bombs, branches, commands, environment, heredocs
+from ony_core.facts import arrays, bombs, branches, commands, environment, heredocs, parsing, redirects
 from ony_core.facts.call import Call
 from ony_core.facts.expand import text_of, word_of, words_of
 from ony_core.facts.state import State
@@ -19,7 +19,6 @@ from ony_core.facts.words import EMPTY, HOLE, UNKNOWN, Flow, Made, Word, hole
 MAX_NODES_DEEP = 100
 MAX_NAMES = 512
 LONG = 1 << 18  # characters of one variable
-SHORT, CHUNK = 2048, 256  # bytes that need no watch while they are parsed; bytes handed over at a time, and copied to ask a node its text
 _BLOCKS = frozenset(
     [
         "program",
@@ -73,10 +72,7 @@ _WAYS: dict[str, Callable[["Shell", Any, Flow], Flow]] = {
     "while_statement": branches.loop,
     "c_style_for_statement": branches.loop,
 }
-_OPERATORS = re.compile(rb"(?:[<>|&][ \t\n]*){200}")  # no shell program; the parser takes the square of its length to say so
 _TIMED = re.compile(r"(?m)(^|[;&|(]\s*)time(?:\s+-p)?\s+(?=[({])")  # the grammar knows no `time` before a group
-_DOCUMENTS = re.compile(rb"<<-?\w+\n")  # here documents cost it the square of their number
-MAX_DOCUMENTS = 1000
 _IN_BACKTICKS = re.compile(r"\\([$`\\])")
 _TOLD = {"HOME": "~", "TMPDIR": "/tmp", "IFS": " \t\n", "?": "0", "SHELL": "bash", "UID": "1000", "EUID": "1000"}  # noqa: S108  a name in the call that is judged
 
@@ -97,14 +93,6 @@ def _set_up(node: Any) -> frozenset[str]:
     return frozenset({"shell_setup"}) if plain and _shell_setup().match(text) else frozenset()
 
 
-@cache
-def _parser() -> Any:
-    import tree_sitter_bash
-    from tree_sitter import Language, Parser
-
-    return Parser(Language(tree_sitter_bash.language()))
-
-
 def _is_descriptor(node: Any) -> bool:
     """The number of `0<&2`, which the grammar takes for a word of the command."""
     text: bytes = node.text[:3]
@@ -113,6 +101,13 @@ def _is_descriptor(node: Any) -> bool:
         around = around.parent
     following = around.next_sibling
     return text.isdigit() and following is not None and following.type == "file_redirect" and following.start_byte == node.end_byte
+
+
+def _continued(source: bytes, end: int, start: int) -> bool:
+    """A word right behind a quote, or behind a line continuation alone, is one with it, though the grammar parts them."""
+    if start == end:
+        return source[end - 1 : end] in (b"'", b'"')
+    return source[end:start] == b"\\\n"
 
 
 class Shell:
@@ -150,26 +145,13 @@ class Shell:
             if not fits or len(text) > self.call.MAX_TEXT:
                 self.call.opaque("too_deep")
                 return UNKNOWN
-            root = self._tree(heredocs.marked(text).encode("utf-8", "replace"))
+            root = parsing.tree(self.call, heredocs.marked(text))
             if root is None:
                 self.call.opaque("too_deep")
                 return UNKNOWN
             if root.has_error:
                 self.call.opaque("unparsed")
             return self.statement(root, stdin)
-
-    def _tree(self, data: bytes) -> Any:
-        """The syntax tree; None where the parser goes round for too long: some texts cost it the square of their length."""
-        parser = _parser()
-        if len(data) < SHORT:
-            return parser.parse(data).root_node
-        if _OPERATORS.search(data) or len(_DOCUMENTS.findall(data)) > MAX_DOCUMENTS:
-            return None
-        try:
-            return parser.parse(lambda at, _: data[at : at + CHUNK], progress_callback=self.call.tired).root_node
-        except ValueError:
-            parser.reset()
-            return None
 
     def statement(self, node: Any, stdin: Flow = EMPTY) -> Flow:
         """Runs one syntax node; the answer is what it writes to its standard output."""
@@ -185,7 +167,7 @@ class Shell:
     def _statement(self, node: Any, stdin: Flow) -> Flow:
         kind = node.type
         if kind == "command":
-            return self._command(node, [], stdin)
+            return self.command(node, [], stdin)
         if kind in _BLOCKS:
             return self._block(node, stdin)
         if kind == "list":
@@ -193,7 +175,7 @@ class Shell:
         if kind == "pipeline":
             return branches.pipeline(self, node, stdin)
         if kind == "redirected_statement":
-            return self._redirected(node, stdin)
+            return redirects.statement(self, node, [], stdin)
         if kind in _WAYS:
             return _WAYS[kind](self, node, stdin)
         if kind in ("variable_assignment", "variable_assignments", "declaration_command"):
@@ -308,14 +290,13 @@ class Shell:
     def inherited(self, name: str) -> bool:
         return name in _TOLD or name == "PWD"
 
-    # ---- commands and their redirects
-
-    def _command(self, node: Any, redirects: list[Any], stdin: Flow) -> Flow:
+    def command(self, node: Any, outer: list[Any], stdin: Flow) -> Flow:
+        """A simple command; outer: the redirects that stand around it."""
         argv: list[Word] = []
-        here = list(redirects)
+        here = list(outer)
         assigned: list[tuple[str, Word]] = []
         saved = dict(self.variables)
-        end, was_word = -1, False
+        end, was_word, source = -1, False, b""
         for child in node.children:
             if child.type == "variable_assignment":
                 assigned.append(self._assign(child, exported=True))
@@ -323,7 +304,9 @@ class Shell:
                 here.append(child)
             elif child.is_named and not _is_descriptor(child):
                 found = self._argument(child)
-                if was_word and found and argv and self._continued(node, end, child.start_byte):
+                near = was_word and found and argv and child.start_byte - end in (0, 2)
+                source = source or (node.text if near else b"")  # once: asking for it copies the command
+                if near and _continued(source, end - node.start_byte, child.start_byte - node.start_byte):
                     argv[-1] = Word(argv[-1].text + found[0].text, found[0].glob, argv[-1].quoted, argv[-1].taints | found[0].taints)
                     found = found[1:]
                 argv.extend(found)
@@ -335,7 +318,7 @@ class Shell:
                 argv.extend(
                     w for c in redirect.children_by_field_name("destination")[1:] for w in self._argument(c) if not _is_descriptor(c)
                 )
-        flow = self._with_redirects(here, stdin, lambda given: commands.run(self, argv, given) if argv else EMPTY)
+        flow = redirects.around(self, here, stdin, lambda given: commands.run(self, argv, given) if argv else EMPTY)
         if argv and argv[0].text not in ("export", "declare", "local", "readonly", "typeset", "exec", "eval"):
             for name, _ in assigned:
                 self.variables.pop(name, None)
@@ -346,75 +329,6 @@ class Shell:
     def _argument(self, child: Any) -> list[Word]:
         inner = child.named_children[0] if child.type == "command_name" and child.named_children else child
         return words_of(self, inner)
-
-    def _continued(self, node: Any, end: int, start: int) -> bool:
-        """A word right behind a quote, or behind a line continuation alone, is one with it, though the grammar parts them."""
-        if start == end:
-            return bool(node.text[end - node.start_byte - 1 : end - node.start_byte] in (b"'", b'"'))
-        return bool(start == end + 2 and node.text[end - node.start_byte : start - node.start_byte] == b"\\\n")
-
-    def _redirected(self, node: Any, stdin: Flow) -> Flow:
-        return self.redirected(node.child_by_field_name("body"), [c for c in node.named_children if c.type.endswith("_redirect")], stdin)
-
-    def redirected(self, body: Any, redirects: list[Any], stdin: Flow) -> Flow:
-        """A statement with redirects; the grammar hangs those of the last command of a list on the whole list."""
-        if body is not None and body.type == "command":
-            return self._command(body, redirects, stdin)
-        if body is not None and body.type == "list":
-            return branches.sequence(self, body, stdin, redirects)
-        if body is not None and body.type == "pipeline":
-            return branches.pipeline(self, body, stdin, redirects)
-        if body is not None and body.type == "redirected_statement":
-            inner = [c for c in body.named_children if c.type.endswith("_redirect")]
-            return self.redirected(body.child_by_field_name("body"), redirects + inner, stdin)
-        return self._with_redirects(redirects, stdin, lambda given: self.statement(body, given) if body is not None else EMPTY)
-
-    def _with_redirects(self, redirects: list[Any], stdin: Flow, run: Any) -> Flow:
-        outputs: list[tuple[Word, bool, bool]] = []
-        tails: list[Any] = []
-        waiting = list(redirects)
-        if not waiting:
-            return run(stdin)  # type: ignore[no-any-return]
-        given = stdin
-        while waiting:
-            redirect = waiting.pop(0)
-            if redirect.type == "heredoc_redirect":
-                given = heredocs.given(self, redirect, waiting, tails)
-            elif redirect.type == "herestring_redirect":
-                word = word_of(self, redirect.named_children[-1]) if redirect.named_children else hole()
-                given = Flow(word.text + "\n" if word.known else None, word.taints)
-            elif redirect.type == "file_redirect":
-                given = self._file_redirect(redirect, given, outputs)
-        flow: Flow = run(given)
-        for word, append, main in outputs:
-            commands.redirect(self, word, flow if main else UNKNOWN, append)
-            flow = EMPTY if main else flow
-        for tail in tails:
-            flow = (
-                branches.pipeline(self, tail, flow)
-                if tail.type == "pipeline" and tail.children[0].type in ("|", "|&")
-                else self.statement(tail, stdin)
-            )
-        return flow
-
-    def _file_redirect(self, node: Any, given: Flow, outputs: list[tuple[Word, bool, bool]]) -> Flow:
-        operator = next((c.type for c in node.children if not c.is_named), ">")
-        descriptor = next((text_of(c) for c in node.named_children if c.type == "file_descriptor"), "")
-        targets = [word_of(self, d) for d in node.children_by_field_name("destination")]
-        target = targets[0] if targets else hole()
-        if any(c.type == "ERROR" for c in node.children):
-            self.call.opaque("unparsed")
-        if operator.endswith("&-") or (operator in (">&", "<&") and (target.text.isdigit() or target.text == "-")):
-            known = self.descriptors.get(target.text)
-            if known is not None and operator == ">&":
-                outputs.append((known, True, True))
-            other = operator == "<&" and target.text not in ("0", "-") and given is not EMPTY  # what comes from there is not what was piped
-            return UNKNOWN if other else given
-        if operator in ("<", "<>"):
-            return commands.input_from(self, target)
-        self.descriptors[descriptor] = target
-        outputs.append((target, operator in (">>", "&>>"), descriptor in ("", "1") or (descriptor not in ("2",) and bool(descriptor))))
-        return given
 
     # ---- substitutions
 
@@ -428,7 +342,7 @@ class Shell:
         out = EMPTY
         for child in node.named_children:
             if child.type == "file_redirect":
-                out = out.then(shell._file_redirect(child, EMPTY, []))
+                out = out.then(redirects.file(shell, child, EMPTY, []))
             else:
                 out = out.then(shell.statement(child))
         if out.text is None:

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from ony_core.facts import commands, mcp, patches, paths
+from ony_core.facts import commands, files, mcp, patches, paths
 from ony_core.facts.call import Call
 from ony_core.facts.handlers.network import carries, host_of, url_traits
 from ony_core.facts.secrets import token_shaped
@@ -64,12 +64,12 @@ def _write(shell: Shell, tool: str, given: dict[str, Any]) -> None:
     if word is None:
         shell.call.opaque("unparsed")
         return
-    before = commands.known_content(shell, word)
+    before = files.known_content(shell, word)
     content = _text(given, "content")
     whole = content is not None and not any(key in given for key in tables().words["tool_keys"]["old"])
-    commands.write_file(shell, word, Flow(content if whole else _put_in(given)), frozenset() if whole else frozenset({"modify"}))
+    files.write_file(shell, word, Flow(content if whole else _put_in(given)), frozenset() if whole else frozenset({"modify"}))
     if not whole and before is not None and before.text is not None:
-        commands.edited(shell, word, before, _edited(before.text, given))
+        files.edited(shell, word, before, _edited(before.text, given))
 
 
 def _steps(given: dict[str, Any]) -> list[Any]:
@@ -96,7 +96,7 @@ def _delete(shell: Shell, tool: str, given: dict[str, Any]) -> None:
     if word is None:
         shell.call.opaque("unparsed")
     else:
-        commands.delete_file(shell, word)
+        files.delete_file(shell, word)
 
 
 def _either(shell: Shell, tool: str, given: dict[str, Any]) -> None:
@@ -118,11 +118,11 @@ def _read(shell: Shell, tool: str, given: dict[str, Any]) -> None:
         shell.call.opaque("too_deep")
     for one in [word] if word is not None else [Word(text.replace("\0", "?"), quoted=True) for text in listed[:MOST_FILES]]:
         searched = tool in tables().words["tool_keys"]["searches"] and given.get("output_mode") != "files_with_matches"
-        commands.read_file(shell, one, frozenset({"recursive"}) if searched else frozenset())
+        files.read_file(shell, one, frozenset({"recursive"}) if searched else frozenset())
     pattern = given.get("glob", given.get("pattern") if tool.lower() in ("glob", "glob_file_search") else None)
     if isinstance(pattern, str):
         base = word.text.rstrip("/") + "/" if word and not pattern.startswith(("/", "~")) else ""
-        commands.read_file(shell, Word(base + pattern.replace("\0", "?"), glob=True))
+        files.read_file(shell, Word(base + pattern.replace("\0", "?"), glob=True))
 
 
 def _fetch(shell: Shell, tool: str, given: dict[str, Any]) -> None:
@@ -134,7 +134,7 @@ def _fetch(shell: Shell, tool: str, given: dict[str, Any]) -> None:
     for url in urls[:MOST_URLS]:
         traits = url_traits(url)
         if "local_file" in traits:
-            commands.read_file(shell, Word(url.replace("\0", "?"), quoted=True))
+            files.read_file(shell, Word(url.replace("\0", "?"), quoted=True))
         if carries(url):
             traits |= {"secret"}
         verb = "sends" if "secret" in traits else "reads"
@@ -177,7 +177,7 @@ def _skill(shell: Shell, tool: str, given: dict[str, Any]) -> None:
         return
     for folder in (".claude", "~/.claude", ".agents", "~/.agents", "~/.codex"):
         for file in (f"{folder}/skills/{name}/SKILL.md", f"{folder}/commands/{name}.md"):
-            body = commands.known_content(shell, Word(file))
+            body = files.known_content(shell, Word(file))
             if body is not None and body.text is not None:
                 for line in re.findall(r"(?m)(?:^|(?<=\s))!`([^`]+)`|^```!\s*\n(.*?)^```", body.text, re.DOTALL):
                     shell.child().source((line[0] or line[1]).replace("$ARGUMENTS", "${_}"))

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from ony_core.agents import claude
 from ony_core.errors import Malformed
 from ony_core.evidence.place import DictPlace
-from ony_core.facts import derive
+from ony_core.facts import derive, parsing
 from ony_core.facts.call import Call
+from ony_core.facts.commands import program_named
 from ony_core.model import Assessment, Fact, ToolCall
 from ony_core.policy import gate
 from ony_core.taxonomy import assess
@@ -26,6 +27,9 @@ LONGEST = Call.MAX_TEXT  # characters of shell text that are looked at; what is 
 TIMES, GROWTH = 4, 9.0  # four times the input may take this many times as long: far from 4, farther from the 16 of a square
 TOO_SHORT_S = 0.05  # below this a ratio measures the machine, not the code
 SLOWEST_S = 6.0  # processor seconds for the longest text, on a slow and busy machine
+READ_OVER_AND_OVER = [  # by the parser; each is a square of its length
+    "()", "(a)", "()a", "@load", "[a]", "@(a)", "a() ", "<<E\n", "<<-E\n", "<>", "|&",
+]
 PATTERNS = [
     "a",
     "a ",
@@ -103,6 +107,8 @@ PATTERNS = [
     "echo $(a);",
     "$x",
     "awk '{print}';",
+    "1",
+    *READ_OVER_AND_OVER,
 ]
 INSIDE = [
     "psql -c '{}'",
@@ -201,6 +207,9 @@ LONG_VALUES = [
     ("PATH='{}' ls", "/tmp:"),
     ("git apply <<'E'\n{}\nE", "diff --git a/x b/"),
     ("psql <<'E'\n{}\nE", "$a$"),
+    ("wrangler {}", " -c "),
+    ("az {}", "*--force  "),
+    ("cat {}", "--a=b  ,"),
 ]
 
 
@@ -221,6 +230,35 @@ def test_a_value_too_long_to_be_searched_is_held(form: str, pattern: str) -> Non
 )
 def test_twice_the_repetitions_of_loops_take_about_twice_the_time(pattern: str) -> None:
     no_worse(lambda count: lambda: bash(pattern * count), 8_000 // len(pattern))
+
+
+@pytest.mark.parametrize("pattern", READ_OVER_AND_OVER)
+@pytest.mark.parametrize("size", [8_000, 24_000, LONGEST])
+def test_a_text_that_the_parser_reads_over_and_over_is_left_and_held(pattern: str, size: int) -> None:
+    call = Call(DictPlace())
+    assert parsing.tree(call, pattern * (size // len(pattern))) is None
+    assert gate(bash(pattern * (size // len(pattern))), "on") == "hold"
+
+
+@pytest.mark.parametrize("size", [2_000, 20_000, 100_000])
+def test_an_ordinary_script_is_read_about_once(size: int) -> None:
+    """Counted, not timed: real scripts of a machine take at most five reads for each piece."""
+    line = 'for f in *.py; do grep -n "a b" "$f" | head -5 > "out/${f%.py}.txt" || exit 1; done\n'
+    call = Call(DictPlace())
+    parsing.tree(call, line * (size // len(line)))
+    assert 0 < Call.MAX_READS - call.left_to_read <= 5 * (size / parsing.PIECE) + 5
+
+
+def test_texts_that_are_read_over_and_over_share_one_bound() -> None:
+    call = Call(DictPlace())
+    trees = [parsing.tree(call, "()" * 400) for _ in range(40)]
+    assert trees[0] is not None and trees[-1] is None
+
+
+@pytest.mark.parametrize("word", ["1" * 24_000, "python" + "3" * 300, "/usr/bin/ls" + "1" * 300, "ls" + ".exe" * 100])
+def test_no_program_has_a_name_longer_than_a_file_may_have(word: str) -> None:
+    assert gate(bash(word), "on") == "hold"
+    assert program_named(word) is None
 
 
 @pytest.mark.parametrize("depth", [20, 100, 400])

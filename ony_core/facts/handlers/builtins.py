@@ -3,7 +3,7 @@
 import re
 from typing import TYPE_CHECKING
 
-from ony_core.facts import commands, paths
+from ony_core.facts import commands, files, paths
 from ony_core.facts.expand import ansi
 from ony_core.facts.words import EMPTY, HOLE, NUL, UNKNOWN, Flow, Made, Word, hole
 from ony_core.taxonomy.tables import Program
@@ -138,12 +138,12 @@ def cat(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flo
     if program.name == "tee":
         append = frozenset({"append"}) if line.flags & {"-a", "--append"} else frozenset()
         for word in line.operands:
-            commands.write_file(shell, word, UNKNOWN if stdin is EMPTY else stdin, append)
+            files.write_file(shell, word, UNKNOWN if stdin is EMPTY else stdin, append)
         return stdin
     out = EMPTY if line.operands else stdin
     for word in line.operands:
-        made = commands.made_at(shell, word)
-        taints = commands.read_file(shell, word)
+        made = files.made_at(shell, word)
+        taints = files.read_file(shell, word)
         out = out.then(
             EMPTY if word.text == "/dev/null" else stdin if word.text == "-" else word.flow or Flow(made.text if made else None, taints)
         )

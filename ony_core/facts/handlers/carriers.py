@@ -7,7 +7,7 @@ Which words of a program carry a command stands in the tables (`runs_here`, `run
 import re
 from typing import TYPE_CHECKING
 
-from ony_core.facts import commands
+from ony_core.facts import commands, files
 from ony_core.facts.argv import Line, read
 from ony_core.facts.handlers.remote import far
 from ony_core.facts.sql import statements
@@ -146,11 +146,11 @@ def copied(shell: "Shell", ends: list[Word]) -> frozenset[str]:
     far_sources = [bool(_REMOTE.match(word.text)) for word in ends[:-1]]
     for word, remote in zip(ends[:-1], far_sources, strict=True):
         if not remote:
-            commands.read_file(shell, word)
+            files.read_file(shell, word)
     if _REMOTE.match(ends[-1].text):
         return frozenset()
     if ends[-1].text != "-":
-        commands.write_file(shell, ends[-1], Flow(None, frozenset({"network"})))
+        files.write_file(shell, ends[-1], Flow(None, frozenset({"network"})))
     return frozenset({"receives"}) if all(far_sources) else frozenset()
 
 

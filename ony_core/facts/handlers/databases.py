@@ -7,7 +7,7 @@ import re
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from ony_core.facts import commands, own, scripts
+from ony_core.facts import commands, files, own, scripts
 from ony_core.facts.argv import Line, read
 from ony_core.facts.place import Unknown
 from ony_core.facts.sql import dialect_of, statements
@@ -52,9 +52,9 @@ def sql_client(shell: "Shell", program: Program, words: list[Word], stdin: Flow)
         return UNKNOWN
     texts += [b for a, b in pairwise(words) if a.text == HOLE and b in line.operands]  # a word only the run knows may be `-c`
     texts += _operands(program, line)
-    files = [v for f, v in line.values if program.roles.get(f) == "script"]
+    sources = [v for f, v in line.values if program.roles.get(f) == "script"]
     if program.name == "sqlplus":
-        files += [w.part(w.text.lstrip("@")) for w in line.operands if w.text.startswith("@")]
+        sources += [w.part(w.text.lstrip("@")) for w in line.operands if w.text.startswith("@")]
     _options(shell, program, line)
     taints = stdin.taints
     if program.name in tables().words["sql_clients"]["operand_clients"]:
@@ -62,9 +62,9 @@ def sql_client(shell: "Shell", program: Program, words: list[Word], stdin: Flow)
     traits = _traits(shell, program, line, texts, stdin)
     for word in texts:
         _text(shell, program, word.text if word.known or word.text.strip(HOLE + " ") else None, word.taints, traits)
-    for word in files:
+    for word in sources:
         _file(shell, program, word, traits)
-    if not texts and not files:
+    if not texts and not sources:
         _standard_input(shell, program, line, stdin, traits)
     return Flow(None, taints | {"database_output"})
 
@@ -106,7 +106,7 @@ def _standard_input(shell: "Shell", program: Program, line: Line, stdin: Flow, t
 
 def _database_file(shell: "Shell", line: Line) -> frozenset[str]:
     if line.operands and line.operands[0].text not in (":memory:", ""):
-        return commands.read_file(shell, line.operands[0])
+        return files.read_file(shell, line.operands[0])
     return frozenset()
 
 
@@ -149,10 +149,10 @@ def _files_in(shell: "Shell", text: str, dialect: str) -> str:
     kept = []
     for statement in take_apart(text.replace(HOLE, "0"), dialect).statements:
         for literal in statement.literals:
-            commands.read_file(shell, Word(literal))
+            files.read_file(shell, Word(literal))
         export = _COPY_TO.match(statement.text)
         if export is not None and "://" not in export[2]:
-            commands.write_file(shell, Word(export[2]), UNKNOWN)
+            files.write_file(shell, Word(export[2]), UNKNOWN)
         elif export is not None:
             shell.call.add("sql", verb=("export",), traits=("sends",))
         kept.append(statement.text if export is None or "://" in export[2] else export[1] or "select 1")
@@ -180,7 +180,7 @@ def _client_command(shell: "Shell", program: Program, text: str) -> None:
             _file(shell, program, Word(name.strip("'\"")), set())
     elif word in lists["writes_files"]:
         for name in rest.split()[-1:]:
-            commands.write_file(shell, Word(name.strip("'\"")), UNKNOWN)
+            files.write_file(shell, Word(name.strip("'\"")), UNKNOWN)
     elif word == "\\gexec":
         shell.call.add("opaque", traits=("sql_unknown",))
     elif word == ".restore":
@@ -221,7 +221,7 @@ def _copy(shell: "Shell", program: Program, rest: str) -> None:
     statements(shell.call, rest[1 : rest.rfind(")")] if rest.startswith("(") else "", program.name, set())
     into = export[1] or export[2] or ""
     if into.lower() not in ("stdout", "pstdout"):
-        commands.write_file(shell, Word(into), UNKNOWN)
+        files.write_file(shell, Word(into), UNKNOWN)
 
 
 def _file(shell: "Shell", program: Program, word: Word, traits: set[str]) -> None:

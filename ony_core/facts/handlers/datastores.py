@@ -4,7 +4,7 @@ import re
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from ony_core.facts import commands, scripts
+from ony_core.facts import commands, files, scripts
 from ony_core.facts.argv import read
 from ony_core.facts.words import HOLE, UNKNOWN, Flow, Made, Word
 from ony_core.model import UNLISTED
@@ -67,11 +67,11 @@ def mongo(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> F
     codes = line.all("--eval", "-e")
     for word in codes:
         javascript(shell, word.text if word.text.strip(HOLE + " ") else None, word.taints)
-    files = [w for w in line.operands if w.text.endswith((".js", ".mongodb", ".mjs", ".cjs"))] + line.all("--file", "-f")
-    for word in files:
+    sources = [w for w in line.operands if w.text.endswith((".js", ".mongodb", ".mjs", ".cjs"))] + line.all("--file", "-f")
+    for word in sources:
         content = scripts.content_of(shell, word) if word.known else None
         javascript(shell, content.text if isinstance(content, Made) else None, content.taints if isinstance(content, Made) else frozenset())
-    if not codes and not files:
+    if not codes and not sources:
         if stdin.text:
             javascript(shell, stdin.text, stdin.taints)
         elif stdin.text is None:
@@ -118,7 +118,7 @@ def queue_sender(shell: "Shell", program: Program, words: list[Word], stdin: Flo
     asked = ("-h", "--host", "--bootstrap-server", "--broker-list", "-L", "--url", "-s", "-u")
     hosts = [host for value in line.all(*asked) for host in value.text.split(",")] or ["localhost"]
     local = all("localhost" in url_traits(host) for host in hosts)
-    taints = stdin.taints.union(*(commands.read_file(shell, v) for f, v in line.values if program.roles.get(f) == "read"))
+    taints = stdin.taints.union(*(files.read_file(shell, v) for f, v in line.values if program.roles.get(f) == "read"))
     found = {"localhost"} if local else set()
     shell.call.add("command", program.name, line.verb, line.flags, traits=line.traits | found | (taints & {"secret"}))
     return UNKNOWN
@@ -179,14 +179,14 @@ def storage(shell: "Shell", program: Program, words: list[Word], stdin: Flow) ->
     taints: frozenset[str] = frozenset()
     for word, elsewhere in zip(places, stored, strict=True):
         if not elsewhere:
-            taints |= commands.read_file(shell, word, frozenset({"recursive"}))
+            taints |= files.read_file(shell, word, frozenset({"recursive"}))
     if any(stored):
         into_here = len(line.operands) == 1 or not _stored(program.name, line.operands[-1].text)
         takes = program.name not in _BACKUPS and stored[0] and into_here
         found.add("receives" if takes else "sends")
         if takes and len(line.operands) > 1:
-            commands.make_folder(shell, line.operands[-1])
-            commands.write_file(shell, line.operands[-1], Flow(None, frozenset({"network"})))
+            files.make_folder(shell, line.operands[-1])
+            files.write_file(shell, line.operands[-1], Flow(None, frozenset({"network"})))
     return commands.finish(shell, line, stdin, frozenset(found) | (taints & {"secret"}))
 
 

@@ -4,7 +4,7 @@ import re
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from ony_core.facts import commands, own, paths
+from ony_core.facts import commands, files, own, paths
 from ony_core.facts.argv import read
 from ony_core.facts.sed import effects
 from ony_core.facts.words import EMPTY, HOLE, UNKNOWN, Flow, Word
@@ -55,9 +55,9 @@ def find(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
             for folder in _below(shell, folders, words):
                 whole = frozenset({"many"}) if _filtered(words) else frozenset({"many", "recursive"})
                 whole |= {"empty_ones"} if _only_empty(words) else frozenset()
-                commands.delete_file(shell, folder if _is_named(folder) else Word(folder.text.rstrip("/") + "/*", True), whole)
+                files.delete_file(shell, folder if _is_named(folder) else Word(folder.text.rstrip("/") + "/*", True), whole)
         elif text in ("-fprint", "-fprint0", "-fls", "-fprintf") and at + 1 < len(words):
-            commands.write_file(shell, words[at + 1], UNKNOWN)
+            files.write_file(shell, words[at + 1], UNKNOWN)
         at += 3 if text == "-fprintf" else 2 if text in valued else 1
     return _found(shell, folders, words)
 
@@ -140,15 +140,15 @@ def sed(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flo
     does = [effects(script.text) for script in scripts]
     shell.call.add("command", program.name, args=len(operands), traits={"runs_code"} if any(d.runs for d in does) else set())
     for target in (name for d in does for name in d.writes):
-        commands.write_file(shell, Word(target, quoted=True), UNKNOWN)
+        files.write_file(shell, Word(target, quoted=True), UNKNOWN)
     taints = stdin.taints
     for word in operands:
-        before = commands.known_content(shell, word) if in_place else None
-        taints |= commands.read_file(shell, word)
+        before = files.known_content(shell, word) if in_place else None
+        taints |= files.read_file(shell, word)
         if in_place:
-            commands.write_file(shell, word, Flow("\n".join(text for d in does for text in d.adds)), frozenset({"modify"}))
+            files.write_file(shell, word, Flow("\n".join(text for d in does for text in d.adds)), frozenset({"modify"}))
         if before is not None and before.text is not None and in_place:
-            commands.edited(shell, word, before, substituted(scripts, before.text))
+            files.edited(shell, word, before, substituted(scripts, before.text))
     return Flow(None, taints)
 
 
@@ -172,10 +172,10 @@ def substituted(scripts: list[Word], text: str) -> str | None:
 
 def awk(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
     line, _ = read(program, words)
-    files = line.all("-f", "--file")
+    sources = line.all("-f", "--file")
     operands = line.operands
-    code = [] if files else operands[:1]
-    operands = operands if files else operands[1:]
+    code = [] if sources else operands[:1]
+    operands = operands if sources else operands[1:]
     traits: set[str] = set()
     for script in code:
         bare = re.sub(r'"(?:\\.|[^"\\])*"|/(?:\\.|[^/\\\n])+/', '""', script.text)
@@ -183,13 +183,13 @@ def awk(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flo
             _awk_runs(shell, script.text, traits)
         for found in _AWK_WRITE.finditer(script.text):
             if not found[1].startswith("/dev/std"):
-                commands.write_file(shell, Word(found[1]), UNKNOWN)
+                files.write_file(shell, Word(found[1]), UNKNOWN)
         if not script.known and script.text.strip() == HOLE:
             traits.add("runs_code")
     shell.call.add("command", program.name, args=len(operands), traits=traits)
     from ony_core.facts import scripts as look
 
-    for word in files:
+    for word in sources:
         look.run_file(shell, word, [], "awk")
     taints = stdin.taints
     in_place = any(v.text == "inplace" for v in line.all("-i", "--include"))
@@ -214,10 +214,10 @@ def dd(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow
     pairs = [(w.text.partition("=")[0], w.part(w.text.partition("=")[2])) for w in words]
     for name, value in pairs:
         if name == "if":
-            taints |= commands.read_file(shell, value)
+            taints |= files.read_file(shell, value)
     for name, value in pairs:
         if name == "of":
-            commands.write_file(shell, value, Flow(None, taints))
+            files.write_file(shell, value, Flow(None, taints))
     return Flow(None, taints)
 
 
@@ -234,25 +234,25 @@ def archive(shell: "Shell", program: Program, words: list[Word], stdin: Flow) ->
     commands.flag_values(shell, line)
     where = line.value("-C", "--directory") or Word(".")
     file = line.value("-f", "--file")
-    made = commands.made_at(shell, file) if file else None
+    made = files.made_at(shell, file) if file else None
     taints = stdin.taints | (made.taints if made else frozenset())
     creates = bool(line.flags & {"-c", "--create", "-r", "--append", "-u", "--update", "-A"})
     if not creates and line.flags & {"-x", "--extract"}:
         if "--to-stdout" not in line.flags and "-O" not in line.flags:
-            commands.write_file(shell, where, Flow(None, taints), frozenset({"recursive", "placed"}))
+            files.write_file(shell, where, Flow(None, taints), frozenset({"recursive", "placed"}))
         shell.call.add("command", program.name, (), line.flags, len(line.operands), traits=line.traits)
         return Flow(None, taints)
     operands = line.operands if creates else []
     for word in operands:
         whole = Word(where.text.rstrip("/") + "/" + word.text) if where.text != "." and word.text[:1] not in "/~" else word
-        taints |= commands.read_file(shell, whole, frozenset({"recursive"}))
+        taints |= files.read_file(shell, whole, frozenset({"recursive"}))
         if "--remove-files" in line.flags:
-            commands.delete_file(shell, whole, frozenset({"recursive"}))
+            files.delete_file(shell, whole, frozenset({"recursive"}))
     shell.call.add("command", program.name, (), line.flags, len(line.operands), traits=line.traits)
     if creates and file is not None and remote(file):
         shell.call.add("network", program.name, ("sends",), traits={"from_file"} | (taints & {"secret"}))
     elif creates and file is not None:
-        commands.write_file(shell, file, Flow(None, taints))
+        files.write_file(shell, file, Flow(None, taints))
     return Flow(None, taints)
 
 
@@ -261,7 +261,7 @@ def truncate(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -
     shell.call.add("command", program.name, (), line.flags, len(line.operands), traits=line.traits)
     if "help" not in line.traits:
         for word in line.operands:
-            commands.write_file(shell, word, EMPTY)
+            files.write_file(shell, word, EMPTY)
     return EMPTY
 
 
@@ -291,18 +291,18 @@ def sync(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
         traits |= _batch(shell, stdin)
     *sources, into = line.operands or [Word("")]
     for source in sources:
-        taints |= frozenset({"network"}) if remote(source) else commands.read_file(shell, source, frozenset({"recursive"}))
+        taints |= frozenset({"network"}) if remote(source) else files.read_file(shell, source, frozenset({"recursive"}))
     if any(remote(s) for s in sources):
         traits.add("receives")
     if remote(into) and into.text and sources:
         traits |= ({"sends"} if not line.flags & {"-n", "--dry-run", "--list-only"} else set()) | (taints & {"secret"})
     elif sources and "help" not in traits:
         if line.flags & set(tables().words["names"]["mirror_flags"]) and not line.flags & {"-n", "--dry-run"}:
-            commands.delete_file(shell, into, frozenset({"recursive", "many"}))
-        commands.write_file(shell, into, Flow(None, taints), frozenset({"modify"}))
+            files.delete_file(shell, into, frozenset({"recursive", "many"}))
+        files.write_file(shell, into, Flow(None, taints), frozenset({"modify"}))
     if "--remove-source-files" in line.flags:
         for source in sources:
-            commands.delete_file(shell, source, frozenset({"recursive"}))
+            files.delete_file(shell, source, frozenset({"recursive"}))
     shell.call.add("command", program.name, line.verb, line.flags, len(line.operands), traits=traits)
     return EMPTY
 
@@ -310,7 +310,7 @@ def sync(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
 def _batch(shell: "Shell", stdin: Flow) -> set[str]:
     """sftp, lftp, ftp: lines such as `put FILE` on standard input."""
     sent = [line.split()[1:2] for line in (stdin.text or "").split("\n") if line.split()[:1] in (["put"], ["mput"], ["mirror"], ["reput"])]
-    taints: frozenset[str] = frozenset().union(*(commands.read_file(shell, Word(name)) for names in sent for name in names))
+    taints: frozenset[str] = frozenset().union(*(files.read_file(shell, Word(name)) for names in sent for name in names))
     return ({"sends"} if sent else set()) | (taints & {"secret"})
 
 

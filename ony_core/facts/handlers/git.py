@@ -4,7 +4,7 @@ import re
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from ony_core.facts import commands, own, patches, paths
+from ony_core.facts import commands, files, own, patches, paths
 from ony_core.facts.argv import Line, read
 from ony_core.facts.targets import target
 from ony_core.facts.words import HOLE, Flow, Made, Word
@@ -206,15 +206,15 @@ def _own(shell: "Shell", word: Word) -> bool:
 def _files(shell: "Shell", line: Line, verb: str, stdin: Flow) -> None:
     """Files that git reads or writes by name: `show HEAD:.env`, `--output`, `diff --no-index`, `apply`."""
     for value in line.all("--output", *(["-o"] if verb in ("archive", "format-patch") else [])):
-        commands.write_file(shell, value, Flow(None))
+        files.write_file(shell, value, Flow(None))
     if line.verb[:2] == ("bundle", "create") or (verb == "bundle" and line.operands[:1] and line.operands[0].text == "create"):
         for word in [w for w in line.operands if w.text != "create"][:1]:
-            commands.write_file(shell, word, Flow(None))
+            files.write_file(shell, word, Flow(None))
     for word in line.operands:
         if verb in ("show", "cat-file", "checkout", "restore") and ":" in word.text:
-            commands.read_file(shell, word.part(word.text.partition(":")[2]))
+            files.read_file(shell, word.part(word.text.partition(":")[2]))
         elif verb in ("show", "diff", "log", "blame", "grep", "add", "stash"):
-            commands.read_file(shell, word) if verb != "add" or not word.glob else None
+            files.read_file(shell, word) if verb != "add" or not word.glob else None
     if verb in ("apply", "am") and not line.flags & {"--check", "--stat", "--numstat", "--summary"}:
         below = line.value("--directory")
         for word in line.operands:
@@ -224,13 +224,13 @@ def _files(shell: "Shell", line: Line, verb: str, stdin: Flow) -> None:
     if verb == "clone" and line.operands:
         url = line.operands[0].text.rstrip("/").removesuffix(".git")
         into = line.operands[1] if len(line.operands) > 1 else Word(re.split(r"[/:]", url)[-1])
-        commands.make_folder(shell, into)
+        files.make_folder(shell, into)
         _fetched(shell, into, line.operands[0])
     if verb == "mv" and line.operands:
         own.brought(shell, line.operands[-1], line.operands[:-1])
     if verb == "rm" and "--cached" not in line.flags:
         for word in line.operands:
-            commands.delete_file(shell, word, frozenset({"kept_by_git"}))
+            files.delete_file(shell, word, frozenset({"kept_by_git"}))
 
 
 def _fetched(shell: "Shell", into: Word, url: Word) -> None:

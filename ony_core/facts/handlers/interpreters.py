@@ -4,7 +4,7 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING
 
-from ony_core.facts import commands, own
+from ony_core.facts import commands, files, own
 from ony_core.facts.argv import Line, read
 from ony_core.facts.handlers import servers
 from ony_core.facts.handlers.builtins import STANDARD_INPUT, run_text
@@ -161,7 +161,7 @@ def _running_module(shell: "Shell", name: str, words: list[Word], stdin: Flow) -
         _module(shell, operands, stdin) if module else scripts.run_file(shell, operands[0], operands[1:], "python")
         return True
     if name in kinds["unpacks"] and any(w.text in ("-e", "--extract") for w in words) and len(operands) > 1:
-        commands.write_file(shell, operands[-1], UNKNOWN, frozenset({"recursive", "placed"}))
+        files.write_file(shell, operands[-1], UNKNOWN, frozenset({"recursive", "placed"}))
     return False
 
 
@@ -200,7 +200,7 @@ def language(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -
         return Flow(None, stdin.taints)
     if rest and line.flags & frozenset(tables().words["names"]["syntax_only"].get(program.name, ())) and not loads:
         for word in rest:
-            commands.read_file(shell, word)
+            files.read_file(shell, word)
         return UNKNOWN
     if rest and rest[0].text != "-":
         return scripts.run_file(shell, rest[0], rest[1:], program.name, stdin=stdin)

@@ -5,7 +5,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from ony_core.facts import commands
+from ony_core.facts import files
 from ony_core.facts.argv import Line, read
 from ony_core.facts.secrets import token_shaped
 from ony_core.facts.targets import target
@@ -125,14 +125,14 @@ def curl(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
     for url in urls:
         traits |= url_traits(url.text)
         if "local_file" in url_traits(url.text):
-            commands.read_file(shell, url.part(url.text.removeprefix("file://")))
+            files.read_file(shell, url.part(url.text.removeprefix("file://")))
     if len(urls) > 1 and any("localhost" not in url_traits(u.text) for u in urls):
         traits.discard("localhost")
     body, taints = _body(shell, line, stdin)
     method = (line.value("-X", "--request", "--method") or Word("")).text.upper()
     upload = line.value("--upload-file", "--post-file", "--body-file", *(["-T"] if program.name == "curl" else []))
     if upload is not None:
-        taints |= stdin.taints if upload.text in ("-", ".") else commands.read_file(shell, upload) | _copied(shell, upload)
+        taints |= stdin.taints if upload.text in ("-", ".") else files.read_file(shell, upload) | _copied(shell, upload)
     reads_body = "-G" in line.flags or "--get" in line.flags
     verb = _METHODS.get(method, "sends") if method else "sends" if (body and not reads_body) or upload is not None else "reads"
     if verb == "reads" and (body or upload is not None) and not reads_body:
@@ -194,13 +194,13 @@ def _body(shell: "Shell", line: Line, stdin: Flow) -> tuple[bool, frozenset[str]
             taints |= (
                 stdin.taints
                 if name in ("-", "/dev/stdin")
-                else commands.read_file(shell, value.part(name)) | _copied(shell, value.part(name))
+                else files.read_file(shell, value.part(name)) | _copied(shell, value.part(name))
             )
     return found, taints
 
 
 def _copied(shell: "Shell", word: Word) -> frozenset[str]:
-    made = commands.made_at(shell, word)
+    made = files.made_at(shell, word)
     return made.taints if made else frozenset()
 
 
@@ -209,13 +209,13 @@ def _saved(shell: "Shell", line: Line, urls: list[Word]) -> Flow:
     flow = Flow(None, frozenset({"network"}))
     out = line.value("-o", "--output", "--output-document", "-O") if line.program.name != "curl" else line.value("-o", "--output")
     if out is not None and out.text != "-":
-        commands.write_file(shell, out, flow)
+        files.write_file(shell, out, flow)
         return EMPTY if line.program.name == "curl" else flow
     if (line.program.name == "wget" and out is None) or (line.flags & {"-O", "--remote-name", "-J"} and line.program.name == "curl"):
         folder = line.value("-P", "--directory-prefix", "--output-dir")
         for url in urls:
             name = url.text.split("?")[0].rstrip("/").rpartition("/")[2] or "index.html"
-            commands.write_file(shell, Word((folder.text.rstrip("/") + "/" if folder else "") + name, taints=url.taints), flow)
+            files.write_file(shell, Word((folder.text.rstrip("/") + "/" if folder else "") + name, taints=url.taints), flow)
         return EMPTY
     if line.program.name == "http" and out is None:
         return flow
@@ -236,7 +236,7 @@ def httpie(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> 
     for item in items:
         name = item.text.partition("@")[2]
         if name:
-            taints |= commands.read_file(shell, item.part(name))
+            taints |= files.read_file(shell, item.part(name))
     verb = "deletes" if verb == "sends" and any(_DESTROYS.search(u.text) for u in urls) else verb
     shell.call.add("network", program.name, (verb,), (), len(urls), _hosts(shell, urls), traits | (taints & {"secret"}))
     return Flow(None, frozenset({"network"}))
@@ -257,7 +257,7 @@ def netcat(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> 
         traits.add("listens")
     taints = stdin.taints
     for found in re.findall(r"(?i)(?:open|file|gopen):([^,\s]+)", text):
-        taints |= commands.read_file(shell, Word(found))
+        taints |= files.read_file(shell, Word(found))
     if stdin.taints & {"secret"} or taints & {"secret"}:
         traits.add("secret")
     if stdin is not EMPTY:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from ony_core.facts import commands, own, patches
+from ony_core.facts import files, own, patches
 from ony_core.facts.argv import read
 from ony_core.facts.words import EMPTY, Flow, Word
 from ony_core.taxonomy.tables import Program
@@ -19,9 +19,9 @@ def patch(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> F
         return EMPTY
     own.note(shell, "patched", "")
     for word in line.operands[:1]:
-        commands.write_file(shell, word, Flow(None), frozenset({"modify"}))
+        files.write_file(shell, word, Flow(None), frozenset({"modify"}))
     for value in line.all("-o", "--output", "-r", "--reject-file"):
-        commands.write_file(shell, value, Flow(None))
+        files.write_file(shell, value, Flow(None))
     given = line.operands[1:2] or line.all("-i", "--input")
     below = line.value("-d", "--directory")
     for word in given:

@@ -3,7 +3,7 @@ with the trait "remote", and nothing this machine knows speaks in its favour."""
 
 from typing import TYPE_CHECKING
 
-from ony_core.facts import commands
+from ony_core.facts import commands, files
 from ony_core.facts.argv import Line, read
 from ony_core.facts.handlers.files import _ssh_option
 from ony_core.facts.own import note, noted
@@ -51,7 +51,7 @@ def container(shell: "Shell", program: Program, words: list[Word], stdin: Flow) 
     if line.verb[-1:] == ("cp",):
         for word in line.operands:
             if ":" not in word.text:
-                commands.read_file(shell, word, frozenset({"recursive"}))
+                files.read_file(shell, word, frozenset({"recursive"}))
     commands.finish(shell, line, stdin, mounts(line) | _from_pod(shell, program, line) | _own(shell, program, line))
     if not runs or "help" in line.traits:
         return Flow(None)

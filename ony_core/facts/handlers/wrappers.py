@@ -4,7 +4,7 @@ import re
 import shlex
 from typing import TYPE_CHECKING
 
-from ony_core.facts import commands
+from ony_core.facts import commands, files, redirects
 from ony_core.facts.argv import Line, read
 from ony_core.facts.words import EMPTY, HOLE, NUL, UNKNOWN, Flow, Word, hole
 from ony_core.taxonomy.tables import Program
@@ -33,7 +33,7 @@ def as_root(shell: "Shell", program: Program, words: list[Word], stdin: Flow) ->
     if (not rest and line.flags & {"-s", "-i", "--shell", "--login"}) or (rest and line.flags & {"-e", "--edit"}):
         shell.call.add("grant", traits=("as_root",))
         for word in rest:
-            commands.write_file(shell, word, Flow(None))
+            files.write_file(shell, word, Flow(None))
         return Flow(None)
     shell.call.add("command", program.name, (), line.flags, 0)
     with shell.call.lending("as_root"):
@@ -72,7 +72,7 @@ def xargs(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> F
     if "help" in line.traits:
         return EMPTY
     if (names := line.value("-a", "--arg-file")) is not None:
-        stdin = commands.input_from(shell, names)
+        stdin = redirects.read_from(shell, names)
     texts = [w.text for w in rest]
     given = [hole(*stdin.taints)]
     take = _items if line.value("-I", "--replace", "-i", "-J") is not None else _input

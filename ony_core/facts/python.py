@@ -70,6 +70,9 @@ def _fails_by_itself(source: str) -> bool:
     return len(source) < 1 << 20 and "print " not in source and "exec " not in source
 
 
+_NAMING = (ast.Import, ast.ImportFrom, ast.Constant)
+
+
 def _names_the_gate(node: ast.AST) -> bool:
     """Imports Ony, or spells the name of one of its modules: such code can do whatever the program can."""
     if isinstance(node, ast.Import):
@@ -93,9 +96,8 @@ class _Reader:
 
     def walk(self, tree: ast.AST) -> None:
         """Names first, then calls; without recursion."""
-        nodes = list(ast.walk(tree))
-        self.known.read(nodes)
-        if any(_names_the_gate(node) for node in nodes):
+        nodes = self.known.read(tree)
+        if any(_names_the_gate(node) for node in nodes if isinstance(node, _NAMING)):
             self.call.add("command", commands.GATE, ("unlisted",))
         calls = [n for n in nodes if isinstance(n, ast.Call)]
         self.connects = any(self._connects(self.known.origin(n.func)) for n in calls)

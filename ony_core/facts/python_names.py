@@ -4,6 +4,7 @@ Nothing is imported and nothing is evaluated; what only the run can know is a HO
 """
 
 import ast
+from collections.abc import Iterator
 
 from ony_core.facts.words import HOLE
 from ony_core.taxonomy.tables import tables
@@ -17,7 +18,18 @@ _PATHS = frozenset(
     ]
 )
 _LISTINGS = frozenset({"glob", "rglob", "iterdir", "walk", "scandir", "joinpath", "with_suffix", "with_name"}) | _SAME
+_SILENT = (ast.expr_context, ast.operator, ast.unaryop, ast.boolop, ast.cmpop)  # shared by all that use them
 FIXTURES = frozenset({"tmp_path", "tmpdir", "tmp_path_factory", "tmpdir_factory"})  # of pytest: folders it makes and removes
+
+
+def _children(node: ast.AST) -> Iterator[ast.AST]:
+    """As ast.iter_child_nodes, but for the nodes that say nothing of their own."""
+    for name in node._fields:
+        value = getattr(node, name, None)
+        if isinstance(value, list):
+            yield from (item for item in value if isinstance(item, ast.AST) and not isinstance(item, _SILENT))
+        elif isinstance(value, ast.AST) and not isinstance(value, _SILENT):
+            yield value
 
 
 class Names:
@@ -37,10 +49,13 @@ class Names:
         self.calls: dict[str, list[ast.Call]] = {}  # last word of the callee -> its calls
         self.python = tables().words["python"]
 
-    def read(self, nodes: list[ast.AST]) -> None:
-        for node in nodes:
-            for child in ast.iter_child_nodes(node):
+    def read(self, tree: ast.AST) -> list[ast.AST]:
+        """Learns what the names of the program stand for; the answer is its nodes, level by level, without contexts and operators."""
+        nodes = [tree]
+        for node in nodes:  # it grows while it is walked
+            for child in _children(node):
                 self.parents[id(child)] = node
+                nodes.append(child)
             if isinstance(node, ast.Import | ast.ImportFrom):
                 self._imported(node)
             elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -59,6 +74,7 @@ class Names:
             self._grown(node)
         settings = (n for n in nodes if isinstance(n, ast.keyword) and n.arg is not None and n.arg.isupper())
         self.settings = {str(n.arg) for n in settings if self.is_made(n.value)}
+        return nodes
 
     def _line(self, node: ast.AST) -> int:
         inner = getattr(node, "context_expr", None) or getattr(node, "iter", None) or node

@@ -37,11 +37,20 @@ def _judge(fact: Fact) -> Action:
     known = tables()
     if not _in_vocabulary(fact, known):
         return ODD
-    rules = known.rules.get((fact.kind, fact.program)) or known.rules.get((fact.kind, ""), ())
+    rule = deciding(fact, asked(fact, known), known)
+    return _action(rule, fact) if rule is not None else _unknown(fact)
+
+
+def asked(fact: Fact, known: Tables) -> tuple[Rule, ...]:
+    """The rules of the fact's kind and program, in order."""
+    return known.rules.get((fact.kind, fact.program)) or known.rules.get((fact.kind, ""), ())
+
+
+def deciding(fact: Fact, rules: tuple[Rule, ...], known: Tables) -> Rule | None:
+    """The rule, of those that are asked for the fact's kind and program, that says what the fact means; None where none does."""
     fitting = [rule for rule in rules if matches(rule, fact)]
     program = known.programs.get(fact.program)
-    rule = _last(fitting, fact) if program is not None and program.verbs == "last" else _first(fitting, fact)
-    return _action(rule, fact) if rule is not None else _unknown(fact)
+    return _last(fitting, fact) if program is not None and program.verbs == "last" else _first(fitting, fact)
 
 
 def _first(fitting: list[Rule], fact: Fact) -> Rule | None:

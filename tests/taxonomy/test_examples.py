@@ -8,33 +8,28 @@ from ony_core.facts import derive
 from ony_core.model import RISKS, ToolCall
 from ony_core.policy import gate
 from ony_core.taxonomy import assess
-from ony_core.taxonomy.tables import Rule, build, tables
+from ony_core.taxonomy.tables import Rule, _documents, build, tables
+from tests.taxonomy import judging
 
 RULES = tables().all_rules
-HOLDS = [(example, rule) for rule in RULES for example in rule.holds]
-PASSES = [(example, rule) for rule in RULES for example in rule.passes]
+EXAMPLES = judging.examples(_documents())
+CONDITIONS = ("verbs", "flags", "all_flags", "not_flags", "traits", "any_traits", "not_traits", "args")
 
 
 def assessed(command: str):
-    return assess(derive(ToolCall("claude-code", "s", "Bash", {"command": command}, "/project"), DictPlace()))
+    return assess(judging.facts(command))
 
 
-@pytest.mark.parametrize(("command", "rule"), HOLDS, ids=[e for e, _ in HOLDS])
-def test_an_example_that_holds_is_held_for_the_reason_it_stands_under(command: str, rule: Rule) -> None:
-    found = assessed(command)
-    assert gate(found, "on") == "hold", found
-    assert rule.key in found.keys, found
+@pytest.mark.parametrize("example", EXAMPLES, ids=str)
+def test_an_example_comes_out_as_it_stands_and_by_the_rule_it_stands_under(example: judging.Example) -> None:
+    found = assessed(example.text)
+    assert gate(found, "on") == example.gate, found
+    assert not judging.wrong(example), [(action.rule, action.title) for action in found.actions]
 
 
-@pytest.mark.parametrize(("command", "rule"), PASSES, ids=[e for e, _ in PASSES])
-def test_a_near_miss_passes(command: str, rule: Rule) -> None:
-    found = assessed(command)
-    assert gate(found, "on") == "pass", found
-
-
-@pytest.mark.parametrize(("command", "rule"), HOLDS + PASSES, ids=[e for e, _ in HOLDS + PASSES])
-def test_every_title_is_spoken_as_it_is_written(command: str, rule: Rule) -> None:
-    for action in assessed(command).actions:
+@pytest.mark.parametrize("example", EXAMPLES, ids=str)
+def test_every_title_is_spoken_as_it_is_written(example: judging.Example) -> None:
+    for action in assessed(example.text).actions:
         assert speech(action.title) == action.title and action.title[-1].isalnum()
 
 

@@ -143,7 +143,7 @@ def _title(template: str, fact: Fact) -> str:
     """
     names = _Names({target.kind: target.name for target in fact.targets if target.name != UNLISTED})
     names["program"] = fact.program.replace("-", " ") if fact.kind == "mcp" else fact.program or "a program"
-    names["verb"] = " ".join(word.replace("*", "").rstrip("-:") for word in fact.verb if word != UNLISTED)
+    names["verb"] = " ".join(word.replace("*", "").rstrip("-_:.") for word in fact.verb if word != UNLISTED)
     names["count"] = f"{fact.args} files" if fact.args > 1 else "a file"
     return " ".join(template.format_map(names).split()).rstrip(" :")
 

@@ -117,13 +117,22 @@ def _bare_script(shell: "Shell", program: Program, words: list[Word], unlisted: 
         shell.call.add("command", "project_code", traits=scripts.name_traits(name))
 
 
+_FILES = (".whl", ".tgz", ".tar.gz", ".deb", ".rpm", ".snap", ".flatpak", ".flatpakref", ".ipk")
+
+
+def installer(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    """apt, dnf, brew and their kin: verbs by table; a file or an address did not come from the system's own sources."""
+    line, _ = read(program, words)
+    return commands.finish(shell, line, stdin, installs_from(line))
+
+
 def installs_from(line: Line) -> frozenset[str]:
     """Where packages come from: a lock file or the usual registry, or an address that anyone may own."""
     found: set[str] = set()
     for word in (*line.operands, *line.all("-e", "--editable")):
         if re.match(r"(?:git\+|https?://|git://|ssh://|git@|github:|gitlab:|bitbucket:|gist:|file:)|[\w.-]+ @ (?:git|http)", word.text):
             found.add("from_address")
-        elif word.text in (".", "..") or word.text.startswith(("./", "../", "/", ".[")) or word.text.endswith((".whl", ".tgz", ".tar.gz")):
+        elif word.text in (".", "..") or word.text.startswith(("./", "../", "/", ".[")) or word.text.endswith(_FILES):
             found.add("from_path")
     for flag, value in line.values:
         if flag in ("-i", "--index-url", "--extra-index-url", "--registry", "-f", "--find-links", "--index", "--default-index", "--source"):
@@ -297,6 +306,7 @@ HANDLERS = {
     "project_command": project_command,
     "make": make,
     "package_script": package_script,
+    "installer": installer,
     "package_runner": package_runner,
     "tool_runner": tool_runner,
     "go": go,

@@ -35,9 +35,12 @@ flags = ["--force", "--mirror"]   # any of; also all_flags, not_flags
 traits = ["recursive"]            # all of; also any_traits, not_traits; words in 00_words.toml
 args = [1, 9]                     # how many operands
 takes = ["push"]                  # of an open program: the word behind it is an operand, though a longer verb is held
-holds = ["git push --force"]      # examples that must ring: they are tests
-passes = ["grep 'push --force' x"]  # near misses that must not
+holds = ["git push --force"]      # examples that must ring, and are decided by this rule: they are tests
+passes = ["grep 'push --force' x"]  # near misses that must not ring; under a rule that passes it is the other way round
 ```
+
+An example is a command line. For another tool, or for what a place knows, it is the call as JSON:
+`{{"tool": "Write", "input": {{"file_path": "a.txt"}}, "place": {{"tracked": ["/project/a.txt"]}}}}`.
 
 A program's grammar, where the default does not fit:
 

@@ -13,7 +13,6 @@ from tests.taxonomy import judging
 
 RULES = tables().all_rules
 EXAMPLES = judging.examples(_documents())
-CONDITIONS = ("verbs", "flags", "all_flags", "not_flags", "traits", "any_traits", "not_traits", "args")
 
 
 def assessed(command: str):
@@ -31,6 +30,12 @@ def test_an_example_comes_out_as_it_stands_and_by_the_rule_it_stands_under(examp
 def test_every_title_is_spoken_as_it_is_written(example: judging.Example) -> None:
     for action in assessed(example.text).actions:
         assert speech(action.title) == action.title and action.title[-1].isalnum()
+
+
+def test_every_rule_decides_an_example_of_its_own() -> None:
+    """A rule that no example reaches says something that nobody has checked, or stands behind another that takes all of it."""
+    decided = {id(rule) for example in EXAMPLES if example.own for rule in judging.deciding(judging.facts(example.text))}
+    assert [f"{rule.family}: {rule.title}" for rule in RULES if id(rule) not in decided] == []
 
 
 UNKNOWN_PLACE = "Apply Terraform, place unknown: counts as production"

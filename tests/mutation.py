@@ -83,7 +83,7 @@ def examples() -> Iterable[Case]:
     from ony_core.taxonomy import tables
     from tests.taxonomy import judging
 
-    return [Case(f"$ {one[0]}", lambda one=one: not judging.wrong(one)) for one in judging.examples(tables._documents())]
+    return [Case(f"$ {one}", lambda one=one: not judging.wrong(one)) for one in judging.examples(tables._documents())]
 
 
 def of_tables(most: int) -> tuple[int, int]:

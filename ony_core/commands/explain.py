@@ -21,6 +21,7 @@ from ony_core.facts.words import Made
 from ony_core.model import Assessment, Fact, ToolCall
 from ony_core.policy import gate
 from ony_core.taxonomy import assess
+from ony_core.taxonomy.tables import tables
 
 HELP = "say what a command or tool call would do, and whether it would ring you"
 EXAMPLE = "ony explain 'git push --force origin main'"
@@ -81,6 +82,7 @@ def _place(cwd: str) -> Place:
     if cwd and os.path.isdir(cwd):
         from ony_core.clock import SystemClock
 
+        tables()  # reading them is no part of the time a call is given
         clock = SystemClock()
         return DiskPlace(cwd, None, clock.boot() + DEADLINE_S, clock.boot)
     return NoPlace(cwd)

@@ -102,6 +102,8 @@ def delete_file(shell: "Shell", word: Word, extra: frozenset[str] = frozenset())
     if word.glob and "recursive" not in found:
         found |= {"many"}
     found |= evidence(shell, word)
+    if "kept_by_git" in found and "many" not in found:
+        found -= {"recursive"}  # the index holds files, not folders: `rm -rf package-lock.json` is `rm`
     _count_deletion(shell, found & _file_words())
     if word.known:
         shell.call.made[paths.absolute(shell.cwd, word.text)] = Made(gone=True)
@@ -143,6 +145,8 @@ def transfer(shell: "Shell", role: str, sources: list[Word], into: Word | None, 
         found = paths.traits_of(shell.call, shell.cwd, source)
         made = known_content(shell, source)
         taints |= read_file(shell, source, extra | {"recursive"})
+        if "sink" in found and role == "copy":
+            made = Made("")  # `cp /dev/null f` empties it
         content = Flow(made.text if made and len(sources) == 1 else None, taints | (made.taints if made else frozenset()))
         if role == "move" and (found & {"agent_settings", "ony_files"} or not session_made(shell, source)):
             shell.call.add("file", verb=("move",), traits=(found | extra) & _file_words())
@@ -150,11 +154,28 @@ def transfer(shell: "Shell", role: str, sources: list[Word], into: Word | None, 
         sample = {"template"} if role == "copy" and _sample(shell, sources, into) else set()
         write_file(shell, into, content, extra - {"recursive"} | ({"is_link"} if role == "link" else set()) | sample | _placed(into))
         _inherit(shell, sources, into)
+        if role != "link":
+            _landing(shell, sources, into)
         if older:
             brought(shell, into, sources)
     if role == "link":
         linked(shell, sources, into)
     return taints
+
+
+def _landing(shell: "Shell", sources: list[Word], into: Word) -> None:
+    """Into a folder, a file lands under its own name, which may mean more than the folder's: `cp .bashrc ~/`."""
+    itself = paths.traits_of(shell.call, shell.cwd, into)
+    for source in sources:
+        name = source.text.rstrip("/").rpartition("/")[2]
+        if not source.known or not into.known or not name or "sink" in itself:
+            continue
+        found = paths.traits_of(shell.call, shell.cwd, into.part(f"{into.text.rstrip('/') or '/'}/{name}"))
+        if (found - itself) & _TELLING:
+            shell.call.add("file", verb=("write",), traits=found & _file_words())
+
+
+_TELLING = frozenset({"startup", "agent_settings", "ony_files", "git_config", "program_folder", "loader_file", "package_config"})
 
 
 def _sample(shell: "Shell", sources: list[Word], into: Word) -> bool:

@@ -185,9 +185,13 @@ class Names:
                 return self.text(node.args[0]) or "?"
             if inner in ("getattr", "builtins.getattr") and len(node.args) > 1:
                 return self._member(self.origin(node.args[0]), node.args[1])
+            if inner in ("vars", "builtins.vars") and node.args:
+                return self.origin(node.args[0]) + ".__dict__"
             return inner + "()" if inner else "?"
         if isinstance(node, ast.Subscript):
-            base = self.origin(node.value)
+            base = self.origin(node.value).replace("__builtins__", "builtins")
+            if base == "builtins.__dict__":
+                return self._member("", node.slice)
             if base == "sys.modules":
                 return self.text(node.slice) or "?"
             if base.endswith(".__dict__") or base in ("vars()", "globals()", "locals()", "builtins"):

@@ -74,6 +74,7 @@ _WAYS: dict[str, Callable[["Shell", Any, Flow], Flow]] = {
 }
 _TIMED = re.compile(r"(?m)(^|[;&|(]\s*)time(?:\s+-p)?\s+(?=[({])")  # the grammar knows no `time` before a group
 _IN_BACKTICKS = re.compile(r"\\([$`\\])")
+_SECRETIVE = re.compile(r"(?i)(?:^|_)(?:secret|token|password|passwd|passphrase|credentials?|api_?key|private_?key|access_?key)(?:_|$|\d)")
 _TOLD = {"HOME": "~", "TMPDIR": "/tmp", "IFS": " \t\n", "?": "0", "SHELL": "bash", "UID": "1000", "EUID": "1000"}  # noqa: S108  a name in the call that is judged
 
 
@@ -285,7 +286,9 @@ class Shell:
             return Word(" ".join(a.text for a in self.arguments), taints=frozenset(t for a in self.arguments for t in a.taints))
         if name == "PWD":
             return Word(self.cwd)
-        return Word(_TOLD[name]) if name in _TOLD else hole()
+        if name in _TOLD:
+            return Word(_TOLD[name])
+        return hole("secret_variable") if _SECRETIVE.search(name) else hole()
 
     def inherited(self, name: str) -> bool:
         return name in _TOLD or name == "PWD"

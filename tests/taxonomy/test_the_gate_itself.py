@@ -68,6 +68,10 @@ HELD = [
     "for p in $(pgrep ony); do kill $p; done",
     "gdb -p $(pidof ony)",
     "kill -9 4711",
+    "chmod -x ~/.claude/hooks/gate.sh",
+    "chmod -x .claude/settings.json",
+    "cp settings.json .claude/",
+    "q chat --trust-all-tools x",
     "kill -- -4711",
     "ln -s ~/.claude s && echo {} > s/settings.json",
 ]

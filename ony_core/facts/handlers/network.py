@@ -34,6 +34,7 @@ _BODY = (
     "--form-string",
     "--url-query",
 )
+_LOGS_IN = re.compile(r"^\w+://[^/?#]*@")
 _DESTROYS = re.compile(r"(?i)[/_.-](?:delete|destroy|drop|purge|truncate|flush|terminate|shutdown|_close|wipe|reset)|_cluster/settings")
 _ACTS = re.compile(
     r"(?i)[?&](?:action|command|cmd|op)=(?:delete|unload|drop|truncate|flush|deletealias|deletereplica|deleteshard|stop|shutdown)|stream\.body="
@@ -141,6 +142,8 @@ def curl(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
         verb = "reads" if not taints & {"secret"} else "sends"
     for word in (*urls, *line.all("-H", "--header", "-u", "--user", "-b", "--cookie", "-A", "--user-agent", "-e", "--referer")):
         taints |= word.taints & {"secret"}
+    if "localhost" not in traits and any("secret_variable" in url.taints and not _LOGS_IN.search(url.text) for url in urls):
+        taints |= {"secret"}  # a token in a header belongs to the service; one in an address is what it says
     if taints & {"secret"} and "localhost" not in traits:
         verb = "sends"
     if any(HOLE in url.text and "decoded" in url.taints for url in urls) and "localhost" not in traits:

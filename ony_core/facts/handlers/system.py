@@ -37,8 +37,9 @@ _TOUCHED = frozenset(
 
 def rights(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
     """chmod, chown …: the mode, then files; a mode that makes programs run as their owner is an action of its own."""
-    line, _ = read(program, [w for w in words if not re.match(r"-[rwxXst]+$", w.text)])
-    whole = any(w.text.startswith("--reference") for w in words) or _without_mode(line)
+    taken = [w for w in words if re.match(r"-[rwxXst]+$", w.text)]  # `chmod -x f`: a mode that looks like flags
+    line, _ = read(program, [w for w in words if w not in taken])
+    whole = bool(taken) or any(w.text.startswith("--reference") for w in words) or _without_mode(line)
     operands = line.operands if whole else line.operands[1:]
     traits = set(line.traits) - {"unknown_word"}
     for word in operands:

@@ -152,12 +152,20 @@ def package_runner(shell: "Shell", program: Program, words: list[Word], stdin: F
             shell.child().source(code.text)
         return UNKNOWN
     name = re.sub(r"(?<=.)@[\w.^~-]+$", "", rest[0].text)
-    known = commands.program_named(name.rpartition("/")[2]) if not name.startswith((".", "/")) and re.match(r"[\w./@-]+$", name) else None
+    known = _in_registry(name)
     if known is None or known.name in tables().words["names"]["not_from_registry"]:
         shell.call.add("command", program.name, line.verb, line.flags, len(rest), traits={"unlisted_package"})
         return UNKNOWN
     shell.call.add("command", program.name, line.verb, line.flags, len(rest))
     return commands.run(shell, [Word(known.name), *rest[1:]], stdin)
+
+
+def _in_registry(name: str) -> Program | None:
+    """The program that a package holds. Anyone may own a scope: behind one that the tables do not name, `@x/eslint` is not eslint."""
+    scope, _, last = name.rpartition("/")
+    if name.startswith((".", "/")) or not re.match(r"[\w./@-]+$", name) or (scope and scope not in tables().words["names"]["registry_scopes"]):
+        return None
+    return commands.program_named(tables().words["registry_names"].get(name, last))
 
 
 def tool_runner(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:

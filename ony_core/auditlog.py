@@ -131,11 +131,11 @@ def _from_database(db: sqlite3.Connection, org_id: str) -> Iterator[Row | Promis
         promises = db.execute(sql.CHECKPOINTS, (org_id,))
         promise = _promise(promises.fetchone())
         for seq, body, mac in db.execute(sql.ROWS, (org_id,)):
+            if type(seq) is not int or type(body) is not bytes or type(mac) is not bytes or len(mac) != 32:
+                raise Broken("FORMAT", last + 1, "a row holds values of the wrong type or length")
             while promise and promise.size < seq:
                 yield promise
                 promise = _promise(promises.fetchone())
-            if type(seq) is not int or type(body) is not bytes or type(mac) is not bytes or len(mac) != 32:
-                raise Broken("FORMAT", last + 1, "a row holds values of the wrong type or length")
             yield seq, body, mac
             last = seq
         while promise:

@@ -2,10 +2,12 @@
 
 import random
 import shutil
+import sqlite3
 
 import pytest
 
 from ony_core import auditlog
+from ony_core.auditlog import Broken
 from ony_core.errors import OnyError
 from ony_core.verify import verify
 from tests.audit.world import ORG, World, check_export
@@ -108,3 +110,12 @@ def test_nothing_may_follow_the_last_line(world):
     data = world.export()
     for more in (b"\n", b"{}\n", data.splitlines(keepends=True)[-1], b"x"):
         assert check_export(data + more, world.key, world.head(ROWS)).result == "FORMAT"
+
+
+def test_a_row_without_a_number_is_a_finding_and_no_fault():
+    db = sqlite3.connect(":memory:")  # a damaged file can hold what a STRICT table cannot
+    db.executescript("CREATE TABLE audit (org_id, seq, body, mac); CREATE TABLE checkpoint (org_id, size, root, note)")
+    db.execute("INSERT INTO checkpoint VALUES (?, 1, ?, 'note')", (ORG, b"r" * 32))
+    db.execute("INSERT INTO audit VALUES (?, NULL, ?, ?)", (ORG, b"{}", b"m" * 32))
+    with pytest.raises(Broken, match="wrong type"):
+        list(auditlog._from_database(db, ORG))

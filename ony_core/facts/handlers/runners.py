@@ -163,7 +163,9 @@ def package_runner(shell: "Shell", program: Program, words: list[Word], stdin: F
 def _in_registry(name: str) -> Program | None:
     """The program that a package holds. Anyone may own a scope: behind one that the tables do not name, `@x/eslint` is not eslint."""
     scope, _, last = name.rpartition("/")
-    if name.startswith((".", "/")) or not re.match(r"[\w./@-]+$", name) or (scope and scope not in tables().words["names"]["registry_scopes"]):
+    if name.startswith((".", "/")) or not re.match(r"[\w./@-]+$", name):
+        return None
+    if scope and scope not in tables().words["names"]["registry_scopes"]:
         return None
     return commands.program_named(tables().words["registry_names"].get(name, last))
 

@@ -19,6 +19,7 @@ class Call:
     MAX_DEEP = 12
     MAX_TEXT = 1 << 17  # characters of shell text: Linux starts no shell with a longer argument (MAX_ARG_STRLEN)
     MAX_FACTS = 256
+    MAX_TRANSFERS = 500  # copies, moves and links: each is held against all files the call has touched
     MAX_LOOKS = 40_000  # nodes that are looked at beside those that are walked
     MAX_PARSING = 700  # reports of progress, one for about a hundred steps of the parser
     MAX_READS = 8000  # pieces of text that the parser asks for: a script of the longest size takes 2,500, whatever it is
@@ -35,6 +36,7 @@ class Call:
         self.seen: list[tuple[int, list[Word]]] | None = None  # for people: each command with how deep it stands; never part of a fact
         self._steps = steps
         self._deep = 0
+        self._transfers = self.MAX_TRANSFERS
         self._parsing = self.MAX_PARSING
         self.left_to_read = self.MAX_READS
         self._looks = self.MAX_LOOKS
@@ -42,6 +44,10 @@ class Call:
     def spend(self) -> bool:
         self._steps -= 1
         return self._steps > 0
+
+    def transfers(self) -> bool:
+        self._transfers -= 1
+        return self._transfers >= 0
 
     def looks(self) -> bool:
         self._looks -= 1

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ony_core.facts import paths
 from ony_core.facts.own import absent, brought, evidence, linked, session_made
+from ony_core.facts.place import Unknown
 from ony_core.facts.words import UNKNOWN, Flow, Made, Word
 from ony_core.taxonomy.tables import tables
 
@@ -102,11 +103,17 @@ def delete_file(shell: "Shell", word: Word, extra: frozenset[str] = frozenset())
     if word.glob and "recursive" not in found:
         found |= {"many"}
     found |= evidence(shell, word)
-    if "kept_by_git" in found and "many" not in found:
-        found -= {"recursive"}  # the index holds files, not folders: `rm -rf package-lock.json` is `rm`
+    if "kept_by_git" in found and "many" not in found and not _is_folder(shell, word):
+        found -= {"recursive"}  # `rm -rf package-lock.json` is `rm`; but a folder may stand today where the index has a file
     _count_deletion(shell, found & _file_words())
     if word.known:
         shell.call.made[paths.absolute(shell.cwd, word.text)] = Made(gone=True)
+
+
+def _is_folder(shell: "Shell", word: Word) -> bool:
+    path = paths.absolute(shell.cwd, word.text)
+    made = shell.call.made.get(path)
+    return (made is not None and made.folder) or shell.call.place.read(path, 0) is Unknown.NOT_REGULAR
 
 
 def _count_deletion(shell: "Shell", found: frozenset[str]) -> None:
@@ -134,6 +141,9 @@ def make_folder(shell: "Shell", word: Word) -> None:
 
 def transfer(shell: "Shell", role: str, sources: list[Word], into: Word | None, extra: frozenset[str]) -> frozenset[str]:
     """cp, mv, ln: the sources are read (or taken away), the destination is written."""
+    if not shell.call.transfers():
+        shell.call.opaque("too_deep")
+        return frozenset()
     taints: frozenset[str] = frozenset()
     content = UNKNOWN
     older = role == "move" and not all(session_made(shell, source) for source in sources)

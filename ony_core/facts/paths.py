@@ -1,6 +1,7 @@
 """Where a path lies and what kind of file it names, in trait words. The lists are data: `taxonomy/paths.toml`."""
 
 import re
+from collections.abc import Iterator
 from functools import cache, lru_cache
 from posixpath import basename, dirname, join, normpath
 from re import Pattern
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from ony_core.facts.call import Call
 
 _HOMES = re.compile(r"^(?:/home/[^/]+|/Users/[^/]+|/root|/var/root)(?=/|$)")
+MAX_LINKS = 40  # as Linux follows (path_resolution(7))
 MAX_PATH = 4096  # PATH_MAX: no system call takes more
 NOWHERE = "/project"  # the folder of a call that names none
 
@@ -38,12 +40,20 @@ def absolute(cwd: str, text: str) -> str:
 
 def followed(call: "Call", path: str, itself: bool = True) -> str:
     """Where a path leads through the links of this call; a link that is taken away or replaced is not followed itself."""
-    for _ in range(len(call.links) + 1):
-        link = next((at for at in call.links if (path == at and itself) or path.startswith(at + "/")), None)
+    if not call.links:
+        return path
+    for _ in range(MAX_LINKS):
+        link = next((at for at in _downwards(path) if at in call.links and (itself or at != path)), None)
         if link is None:
             return path
         path = absolute("/", call.links[link] + path[len(link) :])
-    return HOLE  # more steps than links: they lead in a circle
+    return HOLE  # a circle, or a chain that no system follows
+
+
+def _downwards(path: str) -> Iterator[str]:
+    """The folders of a path from the top, and the path itself: the order in which links are followed."""
+    yield from (path[:at] for at, letter in enumerate(path) if letter == "/" and at)
+    yield path
 
 
 def traits_of(call: "Call", cwd: str, word: Word, itself: bool = True) -> frozenset[str]:

@@ -24,7 +24,7 @@ from ony_core.model import Fact
 from ony_core.store import Store
 from ony_core.store import store as store_module
 from tests.bench.row import Row
-from tests.server.test_serve import enrolled
+from tests.server.serving import enrolled
 from tests.server.world import COMMIT, Hall, Person
 from tests.store.world import a_handoff, add_org, an_id, open_store
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tests.server.test_serve import Server, enrolled
+from tests.server.serving import Server, enrolled
 
 CLIENTS, RATE, SECONDS = 1000, 200, 25
 MODES = {"slow headers": ["-H"], "slow bodies": ["-B", "-s", "8192"], "slow reading": ["-X", "-w", "1", "-y", "2", "-n", "5", "-z", "1"]}

@@ -11,7 +11,7 @@ import yaml
 
 from ony_core import cli, config
 from ony_core.commands import doctor_server
-from tests.server.test_serve import EMAIL, NUMBER, VOICE, Server, ony
+from tests.server.serving import EMAIL, NUMBER, VOICE, Server, ony
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"

@@ -11,7 +11,7 @@ from ony_core.server import factors, passwords
 from ony_core.server.freeze import Freezer
 from ony_core.server.passwords import Doorkeeper
 from ony_core.store import rows
-from tests.server.test_admin_and_enrolment import refused, request, said
+from tests.server.office import refused, request, said
 from tests.server.world import WRONG, Hall, running
 from tests.store.world import Clock
 

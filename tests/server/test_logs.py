@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from ony_core.errors import OnyError
 from ony_core.server import logs
-from tests.server.test_serve import EMAIL, NUMBER, PASSWORD, VOICE, Server
+from tests.server.serving import EMAIL, NUMBER, PASSWORD, VOICE, Server
 
 ROOMS = ("server", "channels", "store")
 SOURCES = sorted(path for room in ROOMS for path in (Path(logs.__file__).parents[1] / room).rglob("*.py"))

@@ -15,7 +15,6 @@ from ony_core.server import framing
 from ony_core.server.http import VIOLATIONS
 from ony_core.server.meter import OTHER, Family, Meter
 from ony_core.server.routes import REQUESTS, TABLE
-from tests.server.test_serve import running, server  # noqa: F401 fixtures
 from tests.server.world import Hall
 
 TOKEN = "scrape-" + "x" * 20
@@ -27,12 +26,12 @@ def parsed(text: str) -> dict[str, dict[tuple[str, ...], float]]:
             for family in text_string_to_metric_families(text) for sample in family.samples}  # fmt: skip
 
 
-def test_without_a_token_in_the_configuration_there_is_no_such_address(running):  # noqa: F811
+def test_without_a_token_in_the_configuration_there_is_no_such_address(running):
     assert running.problem("GET", "/metrics") == (404, "unknown_path")
     assert running.problem("GET", "/metrics", Authorization=f"Bearer {TOKEN}") == (404, "unknown_path")
 
 
-def test_a_server_tells_whoever_has_the_token_and_nobody_else(server):  # noqa: F811
+def test_a_server_tells_whoever_has_the_token_and_nobody_else(server):
     server.start(ONY_SERVER_METRICS_TOKEN=TOKEN)
     for wrong in ("", f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", f"Basic {TOKEN}", TOKEN, "Bearer ", "Bearer ü"):
         assert server.problem("GET", "/metrics", **({"Authorization": wrong} if wrong else {})) == (401, "unknown_token")
@@ -51,8 +50,8 @@ def test_a_server_tells_whoever_has_the_token_and_nobody_else(server):  # noqa: 
     assert TOKEN not in server.log.read_text()
 
 
-def test_a_token_that_could_be_guessed_is_refused_and_not_quoted(server):  # noqa: F811
-    from tests.server.test_serve import ony
+def test_a_token_that_could_be_guessed_is_refused_and_not_quoted(server):
+    from tests.server.serving import ony
 
     done = ony("serve", "--data", str(server.data), ONY_SERVER_METRICS_TOKEN="hunter2")
     assert done.returncode == 2 and "server.metrics_token" in done.stderr and "hunter2" not in done.stderr

@@ -13,7 +13,7 @@ from ony_core.server import passwords
 from ony_core.server.freeze import Freezer
 from ony_core.server.routes import PUBLIC, TABLE, Router
 from ony_core.server.sessions import Sessions
-from tests.server.test_admin_and_enrolment import Office, request
+from tests.server.office import Office, request
 from tests.server.world import PUSH
 
 ODD = st.sampled_from(

@@ -10,8 +10,7 @@ import pytest
 
 from ony_core.server import openapi
 from ony_core.server.routes import TABLE
-from tests.server.test_serve import VOICE, Server, enrolled
-from tests.server.test_serve import running as running  # a fixture
+from tests.server.serving import VOICE, Server, enrolled
 
 SHAPED = ("probes", "connectors", "freezer", "telephone", "metrics", "openapi")  # parts whose bodies openapi.SHAPES describes
 SETTINGS = Path(__file__).with_name("schemathesis.toml")

@@ -7,7 +7,7 @@ import pytest
 from ony_core import canon
 from ony_core.model import Fact, Target
 from ony_core.server.policies import Policies
-from tests.server.test_admin_and_enrolment import EMAIL, Office, refused, request, said
+from tests.server.office import EMAIL, Office, refused, request, said
 from tests.server.world import WRONG
 
 RECIPE = "sha256:" + "a" * 64

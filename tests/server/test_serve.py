@@ -1,7 +1,6 @@
 """The server as people meet it: `ony admin` and `ony serve` as processes on a folder, and every route's door."""
 
 import contextlib
-import hashlib
 import http.client
 import json
 import os
@@ -9,114 +8,14 @@ import signal
 import socket
 import sqlite3
 import stat
-import subprocess
-import tempfile
 import time
 from pathlib import Path
 
-import pyotp
 import pytest
 
-from ony_core import program
-from ony_core.clock import SystemClock, new_id
 from ony_core.server.admin import DATABASE
 from ony_core.server.routes import LOCAL, PUBLIC, TABLE
-from ony_core.store import Store
-
-EMAIL, PASSWORD = "owner@example.com", "correct horse battery"
-NUMBER = "+15550100123"
-LIMIT_S = 30
-ID = "req_" + "0" * 32
-
-
-def ony(*words: str, stdin: str = "", **environ: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [*program.command(), *words], input=stdin, env={**os.environ, **environ}, capture_output=True, text=True, timeout=20
-    )
-
-
-class Server:
-    """One folder, one server on it at a time. log: its standard error."""
-
-    def __init__(self, folder: Path) -> None:
-        self.data, self.log = folder / "data", folder / "log"
-        made = ony(
-            "admin", "init", "--data", str(self.data), "--org", "Test", "--email", EMAIL, "--password-stdin", "--json", stdin=PASSWORD
-        )
-        self.made = json.loads(made.stdout)
-        self.process: subprocess.Popen[str] | None = None
-
-    def start(self, **environ: str) -> "Server":
-        with open(self.log, "w") as log:
-            words = ["serve", "--data", str(self.data), "--listen", "127.0.0.1:0"]
-            self.process = subprocess.Popen(
-                [*program.command(), *words], env={**os.environ, **environ}, stdout=subprocess.PIPE, stderr=log, text=True
-            )
-        assert self.process.stdout is not None
-        self.ready_line = self.process.stdout.readline()
-        self.port = int(self.ready_line.split("127.0.0.1:")[1].split(",")[0])
-        return self
-
-    def stop(self, number: int = signal.SIGTERM) -> int:
-        assert self.process is not None
-        self.process.send_signal(number)
-        try:
-            return self.process.wait(LIMIT_S)
-        finally:
-            self.process.kill()
-            self.process.stdout.close()
-
-    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, dict[str, str], bytes]:
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=LIMIT_S)) as link:
-            link.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
-            response = link.getresponse()
-            return response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
-
-    def problem(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, str]:
-        status, _, said = self.ask(method, path, body, **headers)
-        return status, json.loads(said)["error"]["code"]
-
-    def admin(self, *words: str, stdin: str = ""):
-        done = ony("admin", *words, "--data", str(self.data), "--json", stdin=stdin)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-
-@pytest.fixture
-def server():
-    with tempfile.TemporaryDirectory(prefix="ony-") as folder:
-        made = Server(Path(folder))
-        yield made
-        if made.process is not None and made.process.poll() is None:
-            made.stop()
-
-
-@pytest.fixture(scope="module")
-def running():
-    with tempfile.TemporaryDirectory(prefix="ony-") as folder:
-        made = Server(Path(folder))
-        made.token = enrolled(made.data)
-        made.revoked = enrolled(made.data, revoke=True)
-        yield made.start()
-        made.stop()
-
-
-def enrolled(data: Path, revoke: bool = False) -> str:
-    """A connector's token, written before any server runs."""
-    clock, token = SystemClock(), "con_" + os.urandom(32).hex()
-    store = Store.open(data / DATABASE, clock)
-
-    def add(tx):
-        org = tx.org(tx.org_ids()[0])
-        connector_id = new_id("con", clock)
-        org.add_connector(connector_id, org.users()[0].id, "laptop", hashlib.sha256(token.encode()).digest(), "0.2.0")
-        if revoke:
-            org.revoke_connector(connector_id)
-
-    store.write_now(add)
-    store.close()
-    return token
-
+from tests.server.serving import EMAIL, ID, LIMIT_S, NUMBER, PASSWORD, VOICE, enrolled, ony
 
 # ---------------------------------------------------------------- ony admin init
 
@@ -354,16 +253,6 @@ def test_without_a_voice_the_server_lives_but_is_not_ready_and_says_why(running)
     assert "no voice provider" in running.log.read_text()
 
 
-VOICE = {
-    "ONY_SERVER_PUBLIC_URL": "https://ony.example.com",
-    "ONY_VOICE_PROVIDER": "signalwire",
-    "ONY_VOICE_BASE_URL": "http://127.0.0.1:9/api",
-    "ONY_VOICE_PROJECT_ID": "abc",
-    "ONY_VOICE_API_TOKEN": "hunter2",
-    "ONY_VOICE_FROM": "+15550100000",
-}
-
-
 def test_with_a_voice_it_is_ready_and_a_missing_phone_is_named(server):
     server.start(**VOICE, ONY_VOICE_SIGNING_KEY="PSK_x")
     assert json.loads(server.ask("GET", "/readyz")[2]) == {"ready": True, "reasons": [], "missing": ["no_active_phone"]}
@@ -376,120 +265,3 @@ def test_with_a_voice_it_is_ready_and_a_missing_phone_is_named(server):
 def test_a_voice_without_its_signing_key_does_not_start(server):
     done = ony("serve", "--data", str(server.data), "--listen", "127.0.0.1:0", **VOICE)
     assert done.returncode == 2 and "voice.signing_key" in done.stderr and "hunter2" not in done.stderr
-
-
-# ---------------------------------------------------------------- a machine that shows a code
-
-
-def shows_a_code(server, home):
-    """`ony enroll --show-code`, and the code it shows."""
-    words = ["enroll", f"http://127.0.0.1:{server.port}", "--show-code", "--name", "laptop"]
-    process = subprocess.Popen([*program.command(), *words], env={**os.environ, "ONY_HOME": str(home)}, stdin=subprocess.DEVNULL,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
-    assert process.stdout is not None
-    line = next(line for line in process.stdout if line.strip().startswith("ony-"))
-    return process, line.strip()
-
-
-def test_a_machine_shows_a_code_and_is_in_once_somebody_approved_it(server, tmp_path):
-    server.start()
-    process, code = shows_a_code(server, tmp_path / "home")
-    done = ony("admin", "enroll-approve", code.lower().replace("-", " "), "--data", str(server.data))
-    assert done.returncode == 0, done.stderr
-    out, err = process.communicate(timeout=LIMIT_S)
-    assert process.returncode == 0, err
-    assert "Enrolled at" in out
-    assert [row["name"] for row in server.admin("connector", "list")] == ["laptop"]
-    again = ony("admin", "enroll-approve", code, "--data", str(server.data))
-    assert again.returncode == 1 and "approved before" in again.stderr
-
-
-def test_a_code_that_was_made_for_another_key_is_not_approved(server, tmp_path):
-    server.start()
-    process, code = shows_a_code(server, tmp_path / "home")
-    other = code[:-1] + ("A" if code[-1] != "A" else "B")
-    done = ony("admin", "enroll-approve", other, "--data", str(server.data))
-    assert done.returncode == 1 and "not a code that a machine made for this server" in done.stderr
-    assert process.poll() is None, "it goes on waiting"
-    process.kill()
-    process.communicate()
-
-
-# ---------------------------------------------------------------- ony admin, on a running server
-
-
-def test_the_second_phone_of_a_user_gets_no_second_secret(server):
-    server.start()
-    first = server.admin("phone", "--email", EMAIL, "--number", NUMBER, "--verified")
-    code = pyotp.TOTP(first["totp_secret"]).now()
-    second = server.admin("phone", "--email", EMAIL, "--number", "+15550100124", "--verified", stdin=code)
-    assert first.keys() == second.keys() == {"device_id", "totp_secret", "otpauth_uri"}
-    assert pyotp.parse_uri(first["otpauth_uri"]).secret == first["totp_secret"]
-    assert second["totp_secret"] is None and second["otpauth_uri"] is None
-    assert {row["device_id"] for row in server.admin("device", "list")} == {first["device_id"], second["device_id"]}
-    assert NUMBER not in json.dumps(server.admin("device", "list")) + server.log.read_text()
-
-
-def test_a_revoked_phone_is_listed_as_such_and_revoked_once(server):
-    server.start()
-    device_id = server.admin("phone", "--email", EMAIL, "--number", NUMBER, "--verified")["device_id"]
-    assert server.admin("device", "revoke", device_id) == {"revoked": device_id}
-    assert [row["state"] for row in server.admin("device", "list")] == ["revoked"]
-    again = ony("admin", "device", "revoke", device_id, "--data", str(server.data))
-    assert again.returncode == 1 and "no such active device" in again.stderr
-
-
-def test_a_revoked_connector_loses_its_door_at_once(server):
-    token = enrolled(server.data)
-    server.start()
-    headers = {"Authorization": f"Bearer {token}"}
-    assert server.ask("GET", "/v1/bundle", **headers)[0] == 200
-    connector_id = server.admin("connector", "list")[0]["connector_id"]
-    assert server.admin("connector", "revoke", connector_id) == {"revoked": connector_id}
-    assert server.problem("GET", "/v1/bundle", **headers) == (403, "connector_revoked")
-
-
-@pytest.mark.parametrize(
-    ("words", "code", "what"),
-    [
-        (("phone", "--email", EMAIL, "--number", NUMBER), 1, "--verified"),
-        (("phone", "--email", EMAIL, "--number", "0123", "--verified"), 1, "+15550100123"),
-        (("phone", "--email", "other@example.com", "--number", NUMBER, "--verified"), 1, "no user has this email"),
-        (("enroll-code", "--email", "other@example.com"), 1, "no user has this email"),
-        (("device", "revoke", "../../status"), 2, "device list"),
-        (("device", "revoke", ID), 1, "no such active device"),
-        (("connector", "revoke", "nonsense"), 1, "nothing at this address"),
-        (("device",), 2, "--help"),
-    ],
-    ids=[
-        "number not verified",
-        "not a number",
-        "nobody's phone",
-        "nobody's connector",
-        "a path for an id",
-        "no such device",
-        "not an id",
-        "no verb",
-    ],
-)
-def test_what_the_server_refuses_is_said_in_one_line(running, words, code, what):
-    done = ony("admin", *words, *(("--data", str(running.data)) if len(words) > 1 else ()))
-    assert (done.returncode, done.stdout) == (code, "")
-    assert done.stderr.startswith("ony: ") and done.stderr.count("\n") == 1 and what in done.stderr
-
-
-def test_people_get_text_without_a_qr_code_where_it_could_not_be_seen(running):
-    said = ony("admin", "phone", "--data", str(running.data), "--email", EMAIL, "--number", NUMBER, "--verified").stdout
-    assert "otpauth://totp/" in said and "█" not in said
-    assert "+1•••0123" in ony("admin", "device", "list", "--data", str(running.data)).stdout
-    assert "Good for one `ony enroll`" in ony("admin", "enroll-code", "--data", str(running.data)).stdout
-
-
-@pytest.mark.parametrize("words", [("status",), ("enroll-code",), ("device", "list")])
-def test_without_a_running_server_the_command_says_how_to_start_one(server, words):
-    done = ony("admin", *words, "--data", str(server.data))
-    assert done.returncode == 1 and f"ony serve --data {server.data}" in done.stderr
-
-
-def test_the_data_folder_may_come_from_the_environment(running):
-    assert ony("admin", "status", "--json", ONY_SERVER_DATA=str(running.data)).returncode == 0

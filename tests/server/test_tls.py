@@ -14,7 +14,7 @@ from ony_core.connector.link import Link, Unreachable
 from ony_core.errors import OnyError
 from ony_core.server import tls
 from tests.server.listening import QUICK, Client, Listening
-from tests.server.test_serve import Server, ony
+from tests.server.serving import Server, ony
 from tests.store.world import Clock
 
 DAY = 24 * 3600

@@ -21,7 +21,7 @@ from ony_core.server.upkeep import DAY_S, DECLARED_S, Upkeep
 from ony_core.store import copies
 from ony_core.verdict import connector_key
 from tests.server import invariants
-from tests.server.test_serve import EMAIL, NUMBER, Server, ony
+from tests.server.serving import EMAIL, NUMBER, Server, ony
 from tests.server.world import COMMIT, Hall, Person, brought_to, running
 from tests.store.world import NOON
 

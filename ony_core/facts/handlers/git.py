@@ -149,6 +149,7 @@ def _push(shell: "Shell", line: Line, traits: set[str]) -> tuple[Target, ...]:
         traits.add("feature_branch")  # begun in this session
     else:
         known = all(shell.call.place.known("branch", n) or n == current for n in names)
+        known = known and all(word.known for word in line.operands)  # `git push $FLAGS`: any word may be an option, or another branch
         traits |= {"feature_branch"} if isinstance(default, str) and known and "HEAD" not in names else set()
     return tuple(dict.fromkeys(target(shell.call, "branch", n) for n in names))
 

@@ -9,7 +9,8 @@ from tests.facts import book
 
 @pytest.mark.parametrize("page", book.files(), ids=lambda page: page.stem)
 def test_each_call_means_what_the_book_says(page: Path) -> None:
-    wrong = [(one.call, one.meaning, said) for one in book.entries(page.read_text("utf-8")) if (said := book.meaning(one.call)) != one.meaning]
+    entries = book.entries(page.read_text("utf-8"))
+    wrong = [(one.call, one.meaning, said) for one in entries if (said := book.meaning(one.call)) != one.meaning]
     assert not wrong, "\n".join(f"{call}\n  the book: {meant}\n  today:    {said}" for call, meant, said in wrong)
 
 

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from ony_core.facts import escapes, files, leash, paths
+from ony_core.facts import escapes, files, leash, paths, shown
 from ony_core.facts.argv import Line, read
 from ony_core.facts.own import built, outputs
 from ony_core.facts.targets import targets_of, taught
@@ -73,7 +73,7 @@ def run(shell: "Shell", argv: list[Word], stdin: Flow) -> Flow:
         if program.name != GATE and "/" in first.text and scripts.replaced(shell, first.text):
             return scripts.run_path(shell, argv, stdin)
         loaded.look(shell, program)
-        return handlers.of(program)(shell, program, argv[1:], stdin)
+        return shown.passed_on(program, handlers.of(program)(shell, program, argv[1:], stdin))
 
 
 @lru_cache(maxsize=4096)

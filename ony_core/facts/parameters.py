@@ -8,7 +8,7 @@ from fnmatch import translate
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from ony_core.facts import arrays
+from ony_core.facts import arrays, shown
 from ony_core.facts.words import Word, hole
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ _INDIRECT = re.compile(r"\$\{!(\w+)\}")
 _KEYED = re.compile(r"\$\{(\w+)\[[^]$`]*\]\}")
 _ELEMENT = re.compile(r"\$\{(\w+)\[(\d{1,3})\]\}")
 EVERY = re.compile(r'"?\$\{(\w+)\[[@*]\](?: *: *(\d{1,3})(?: *: *(\d{1,3}))?)? *\}"?')
+_FEW = re.compile(r" *0 *: *(?:\d|1[0-2]) *")
 _SLICE = re.compile(r" *(-?\d{1,4})(?: *: *(-?\d{1,4}))? *")
 MAX_TEXT = 4096
 
@@ -36,6 +37,8 @@ def value(shell: "Shell", raw: str) -> Word | None:
     if not found or (found[3][:1] in ("-", "=", "+", "?") and found[2] == ":"):
         return None
     before = shell.variable(found[1])
+    if not before.known and found[2] == ":" and _FEW.fullmatch(found[3]):  # `${TOKEN:0:4}`: enough to see that it is set
+        return hole(*before.taints - {shown.TAINT})
     texts = [_changed(text, found[2], found[3]) for text in before.others or (before.text,)]
     known = [text for text in texts if text is not None]
     if len(known) < len(texts):

@@ -8,7 +8,7 @@ import ast
 import re
 from typing import TYPE_CHECKING
 
-from ony_core.facts import commands, files, own
+from ony_core.facts import commands, files, own, shown
 from ony_core.facts.python_names import ROOTS, Names
 from ony_core.facts.words import EMPTY, HOLE, UNKNOWN, Flow, Word
 from ony_core.taxonomy.tables import tables
@@ -28,25 +28,11 @@ _CHANGES = re.compile(
     r"(?:_\w+|$)"
 )
 _PLAIN = frozenset(
-    {
-        "update",
-        "add",
-        "remove",
-        "insert",
-        "replace",
-        "copy",
-        "set",
-        "start",
-        "run",
-        "send",
-        "create",
-        "execute",
-        "patch",
-        "put",
-        "stop",
-        "cancel",
-    }
+    ["update", "add", "remove", "insert", "replace", "copy", "set", "start", "run", "send", "create", "execute", "patch", "put", "stop"]
+    + ["cancel"]
 )
+_SHORT = 1 << 20
+_TWO = re.compile(r"\b(?:print|exec) ")  # Python 2
 
 
 def understand(shell: "Shell", source: str) -> frozenset[str]:
@@ -66,8 +52,13 @@ def _opaque(shell: "Shell") -> frozenset[str]:
 
 
 def _fails_by_itself(source: str) -> bool:
-    """A syntax error stops Python before the first statement; only text of another version of the language could run."""
-    return len(source) < 1 << 20 and "print " not in source and "exec " not in source
+    """A syntax error stops Python before the first statement. Text of another version of the language could run: there, words that start
+    programs, delete, connect, write or hide are enough."""
+    from ony_core.facts.handlers.interpreters import telling
+
+    if len(source) >= _SHORT or _TWO.search(source):
+        return False
+    return not any(pattern.search(source) for _, pattern in telling("python"))
 
 
 _NAMING = (ast.Import, ast.ImportFrom, ast.Constant)
@@ -344,7 +335,8 @@ class _Reader:
         texts = [t for a in given if (t := self.known.text(a)) and ("/" in t or "." in t or t == "localhost")]
         traits = url_traits(texts[0]) if texts else {"address_unknown"}
         verb = "deletes" if method == "delete" else "sends" if sends else "reads"
-        carried = {"secret"} if any(self._whole_environment(a) for a in (*node.args, *(k.value for k in node.keywords))) else set()
+        away = bool(node.args) and not traits & {"localhost"} and self._secret_variable(node.args[0])  # in an address it is what is said
+        carried = {"secret"} if away or any(self._whole_environment(a) for a in (*node.args, *(k.value for k in node.keywords))) else set()
         self.call.add("network", "python", (verb,), traits=traits | (self.taints & {"secret"}) | carried)
         self.taints.add("network")
 
@@ -359,12 +351,24 @@ class _Reader:
                     return True
         return False
 
+    def _secret_variable(self, node: ast.expr) -> bool:
+        """os.environ["TOKEN"], os.getenv("TOKEN"), by itself or put into a text; what only asks about it is none."""
+        if isinstance(node, ast.JoinedStr | ast.BinOp | ast.FormattedValue):
+            return any(self._secret_variable(part) for part in ast.iter_child_nodes(node) if isinstance(part, ast.expr))
+        if isinstance(node, ast.Subscript):
+            return self.known.origin(node.value) == "os.environ" and shown.secretive(self.known.text(node.slice) or "")
+        if isinstance(node, ast.Call) and self.known.origin(node.func) in ("os.getenv", "os.environ.get"):
+            return bool(node.args) and shown.secretive(self.known.text(node.args[0]) or "")
+        return False
+
     def _printed(self, node: ast.Call) -> None:
         if any(self._whole_environment(arg) for arg in node.args) and not any(
             isinstance(a, ast.Call) and self.known.origin(a.func) == "len" for a in node.args
         ):
             self.call.add("command", "env", traits=("prints_environment",))
             self.taints.add("secret")
+        if any(self._secret_variable(arg) for arg in node.args):
+            self.call.add("command", "env", traits=(shown.TAINT,))
 
     def _run_path(self, node: ast.Call) -> None:
         from ony_core.facts import scripts

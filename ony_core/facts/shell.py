@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from ony_core.facts import arrays, bombs, branches, commands, environment, heredocs, parsing, redirects
+from ony_core.facts import arrays, bombs, branches, commands, environment, heredocs, parsing, redirects, shown
 from ony_core.facts.call import Call
 from ony_core.facts.expand import text_of, word_of, words_of
 from ony_core.facts.state import State
@@ -74,7 +74,6 @@ _WAYS: dict[str, Callable[["Shell", Any, Flow], Flow]] = {
 }
 _TIMED = re.compile(r"(?m)(^|[;&|(]\s*)time(?:\s+-p)?\s+(?=[({])")  # the grammar knows no `time` before a group
 _IN_BACKTICKS = re.compile(r"\\([$`\\])")
-_SECRETIVE = re.compile(r"(?i)(?:^|_)(?:secret|token|password|passwd|passphrase|credentials?|api_?key|private_?key|access_?key)(?:_|$|\d)")
 _TOLD = {"HOME": "~", "TMPDIR": "/tmp", "IFS": " \t\n", "?": "0", "SHELL": "bash", "UID": "1000", "EUID": "1000"}  # noqa: S108  a name in the call that is judged
 
 
@@ -211,6 +210,9 @@ class Shell:
             return EMPTY
         word = node.children[0].type if node.type == "declaration_command" else ""
         first = {child.id: self._value(child) for child in node.named_children if word and child.type == "variable_assignment"}
+        out = EMPTY
+        if word in ("declare", "typeset", "export", "local", "readonly"):
+            out = shown.declared(self.call, [text_of(child) for child in node.named_children])
         for child in node.named_children:
             if child.type == "variable_assignment":
                 self._own(text_of(child.child_by_field_name("name")), word)
@@ -223,7 +225,7 @@ class Shell:
                 self.call.opaque("indirection")
             else:
                 self._declared_word(child, word)
-        return EMPTY
+        return out
 
     def _own(self, name: str, word: str) -> None:
         """A function's own name: what it stood for outside comes back when the function ends."""
@@ -288,7 +290,7 @@ class Shell:
             return Word(self.cwd)
         if name in _TOLD:
             return Word(_TOLD[name])
-        return hole("secret_variable") if _SECRETIVE.search(name) else hole()
+        return hole(shown.TAINT) if shown.secretive(name) else hole()
 
     def inherited(self, name: str) -> bool:
         return name in _TOLD or name == "PWD"

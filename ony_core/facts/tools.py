@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from ony_core.facts import commands, files, mcp, patches, paths
+from ony_core.facts import commands, files, mcp, patches, paths, shown
 from ony_core.facts.call import Call
 from ony_core.facts.handlers.network import carries, host_of, url_traits
 from ony_core.facts.secrets import token_shaped
@@ -40,9 +40,9 @@ def _shell(shell: Shell, tool: str, given: dict[str, Any]) -> None:
     if isinstance(command, str) and "\0" in command:
         shell.call.opaque("unparsed")  # no shell can be given one
     elif isinstance(command, str):
-        shell.source(command)
+        shown.look(shell.call, shell.source(command))
     elif isinstance(command, list) and all(isinstance(w, str) for w in command):
-        commands.run(shell, [Word(w, quoted=True) for w in command], EMPTY)
+        shown.look(shell.call, commands.run(shell, [Word(w, quoted=True) for w in command], EMPTY))
     else:
         shell.call.opaque("unparsed")
 

@@ -13,7 +13,7 @@ from ony_core.model import at_least
 if TYPE_CHECKING:
     from ony_core.taxonomy.tables import Program, Rule
 
-ESCAPES = ("run", "hook", "words", "commas", "code", "load", "hold", "make")  # what they mean: ony_core/facts/escapes.py
+ESCAPES = ("run", "hook", "words", "commas", "code", "load", "hold", "make", "shows")  # what they mean: ony_core/facts/escapes.py
 
 _MEND = "give the rule args = [0, 0], or name the verb in takes"
 

@@ -3,7 +3,7 @@
 import re
 from typing import TYPE_CHECKING
 
-from ony_core.facts import commands, files, paths
+from ony_core.facts import commands, files, paths, shown
 from ony_core.facts.expand import ansi
 from ony_core.facts.words import EMPTY, HOLE, NUL, UNKNOWN, Flow, Made, Word, hole
 from ony_core.taxonomy.tables import Program
@@ -230,6 +230,11 @@ def export(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> 
     return EMPTY
 
 
+def printenv(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    flow = commands.plain(shell, program, words, stdin)
+    return flow.also(shown.TAINT) if any(shown.secretive(word.text) for word in words) else flow
+
+
 def positional(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
     shell.arguments = [hole()] if shell.arguments is None else shell.arguments[1:]
     return EMPTY
@@ -251,5 +256,6 @@ HANDLERS = {
     "set": set_options,
     "hash": hash_program,
     "export": export,
+    "printenv": printenv,
     "shift": positional,
 }

@@ -4,7 +4,7 @@ import re
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from ony_core.facts import commands, files, own, paths
+from ony_core.facts import commands, files, own, paths, shown
 from ony_core.facts.argv import read
 from ony_core.facts.sed import effects
 from ony_core.facts.words import EMPTY, HOLE, UNKNOWN, Flow, Word
@@ -178,6 +178,7 @@ def awk(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flo
     operands = operands if sources else operands[1:]
     traits: set[str] = set()
     for script in code:
+        traits |= shown.in_text(script.text)
         bare = re.sub(r'"(?:\\.|[^"\\])*"|/(?:\\.|[^/\\\n])+/', '""', script.text)
         if "system" in bare or (re.search(r"getline|\|&", bare) and "|" in bare) or re.search(r"(?<!\|)\|(?!\|)", bare):
             _awk_runs(shell, script.text, traits)
@@ -186,7 +187,7 @@ def awk(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flo
                 files.write_file(shell, Word(found[1]), UNKNOWN)
         if not script.known and script.text.strip() == HOLE:
             traits.add("runs_code")
-    shell.call.add("command", program.name, args=len(operands), traits=traits)
+    shell.call.add("command", program.name, args=len(operands), traits=traits - {shown.TAINT})
     from ony_core.facts import scripts as look
 
     for word in sources:
@@ -195,7 +196,7 @@ def awk(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flo
     in_place = any(v.text == "inplace" for v in line.all("-i", "--include"))
     for word in operands:
         taints |= commands.use(shell, word, "modify" if in_place else "read", frozenset()) if "=" not in word.text else frozenset()
-    return Flow(None, taints)
+    return Flow(None, taints | (traits & {shown.TAINT}))
 
 
 def _awk_runs(shell: "Shell", code: str, traits: set[str]) -> None:

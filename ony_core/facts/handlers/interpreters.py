@@ -180,7 +180,9 @@ def language(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -
     if "help" in line.traits:
         return UNKNOWN
     codes = [v for f, v in line.values if program.roles.get(f) in ("text", "code")]
+    prints = program.name == "node" and line.flags & {"-p", "--print", "-pe"}  # the value of the text is printed
     for code in codes:
+        code = code.part(f"console.log({code.text})") if prints else code
         inline(shell, program.name, code.text if code.known or not code.taints & {"network", "decoded"} else None, code.taints)
     loads = [v for f, v in line.values if program.roles.get(f) in ("script", "load", "run")]
     for flag, value in line.values:

@@ -3,7 +3,7 @@ with the trait "remote", and nothing this machine knows speaks in its favour."""
 
 from typing import TYPE_CHECKING
 
-from ony_core.facts import commands, files
+from ony_core.facts import commands, files, shown
 from ony_core.facts.argv import Line, read
 from ony_core.facts.handlers.files import _ssh_option
 from ony_core.facts.own import note, noted
@@ -29,17 +29,16 @@ def ssh(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flo
         traits.add("open_ended")
     shell.call.add("command", program.name, (), line.flags, len(line.operands), targets_of(shell.call, line), traits)
     text = " ".join(w.text for w in rest) if rest else stdin.text
-    if text:
-        far(shell, text, stdin)
-    return Flow(None, frozenset({"remote_output"}))
+    out = far(shell, text, stdin) if text else EMPTY
+    return shown.also(Flow(None, frozenset({"remote_output"})), out)
 
 
-def far(shell: "Shell", text: str, stdin: Flow) -> None:
-    """Program text for a shell elsewhere."""
+def far(shell: "Shell", text: str, stdin: Flow) -> Flow:
+    """Program text for a shell elsewhere; the answer is what it prints."""
     inner = shell.child()
     inner.cwd, inner.variables = HOLE, {}
     with shell.call.lending("remote"):
-        inner.source(text.replace(HOLE, "${_}"), Flow(None, stdin.taints))
+        return inner.source(text.replace(HOLE, "${_}"), Flow(None, stdin.taints))
 
 
 def container(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
@@ -62,7 +61,7 @@ def container(shell: "Shell", program: Program, words: list[Word], stdin: Flow) 
         child = shell.child()
         child.cwd, child.variables = HOLE, {}
         with shell.call.lending("in_container" if _here(program, line) else "remote"):
-            commands.run(child, inner, stdin)
+            return shown.also(Flow(None), commands.run(child, inner, stdin))
     elif "exec" in line.verb:
         shell.call.add("grant", traits=("remote",))
     return Flow(None)

@@ -133,4 +133,15 @@ def by_name(shell: "Shell", program: Program, words: list[Word], stdin: Flow) ->
     return commands.finish(shell, line, stdin)
 
 
-HANDLERS = {"rights": rights, "by_words": by_words, "terminal": terminal, "by_name": by_name, "kill": kill, "phone": phone, "java": java}
+def ps(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    """ps: of BSD's options, which need no dash, `e` adds the environment of each program (ps(1)); on macOS it is `-E`."""
+    line, _ = read(program, words)
+    shows = any(re.fullmatch(r"[a-zA-Z]*e[a-zA-Z]*", word.text) for word in line.operands) or any(
+        re.fullmatch(r"-[A-Za-z]*E[A-Za-z]*", word.text) for word in words
+    )
+    return commands.finish(shell, line, stdin, frozenset({"prints_environment"}) if shows else frozenset())
+
+
+HANDLERS = {
+    "ps": ps,
+    "rights": rights, "by_words": by_words, "terminal": terminal, "by_name": by_name, "kill": kill, "phone": phone, "java": java}

@@ -28,9 +28,8 @@ _CHANGES = re.compile(
     r"(?:_\w+|$)"
 )
 _PLAIN = frozenset(
-    ["update", "add", "remove", "insert", "replace", "copy", "set", "start", "run", "send", "create", "execute", "patch", "put", "stop"]
-    + ["cancel"]
-)
+    ["update", "add", "remove", "insert", "replace", "copy", "set", "start", "run", "send", "create", "execute"]  # of dicts, sets, threads
+) | {"patch", "put", "stop", "cancel"}
 _SHORT = 1 << 20
 _TWO = re.compile(r"\b(?:print|exec) ")  # Python 2
 

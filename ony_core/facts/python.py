@@ -32,6 +32,9 @@ _PLAIN = frozenset(
 ) | {"patch", "put", "stop", "cancel"}
 _SHORT = 1 << 20
 _TWO = re.compile(r"\b(?:print|exec) ")  # Python 2
+_OTHER = re.compile(  # grammar that came after 3.11 (PEP 695, 701, 750, 758), or that went with Python 2
+    r"(?m)\b(?:[ft]r?|r[ft])[\"']|^\s*type\s+\w|\b(?:def|class)\s+\w+\s*\[|\bexcept\s+\w+\s*,|\braise\s+\w+\s*,|`|<>|\b0\d", re.IGNORECASE
+)
 
 
 def understand(shell: "Shell", source: str) -> frozenset[str]:
@@ -57,7 +60,7 @@ def _fails_by_itself(source: str) -> bool:
 
     if len(source) >= _SHORT or _TWO.search(source):
         return False
-    return not any(pattern.search(source) for _, pattern in telling("python"))
+    return _OTHER.search(source) is None or not any(pattern.search(source) for _, pattern in telling("python"))
 
 
 _NAMING = (ast.Import, ast.ImportFrom, ast.Constant)

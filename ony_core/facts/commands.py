@@ -256,6 +256,8 @@ def use(shell: "Shell", word: Word, role: str, extra: frozenset[str], stdin: Flo
     if role == "modify":
         files.read_file(shell, word, extra)
         return files.write_file(shell, word, UNKNOWN, extra | {"modify"})
+    if role == "unpack":
+        return files.write_file(shell, word, UNKNOWN, extra | {"recursive", "placed"})
     if role == "delete":
         files.delete_file(shell, word, extra)
     elif role == "folder":

@@ -8,7 +8,7 @@ import ast
 import re
 from typing import TYPE_CHECKING
 
-from ony_core.facts import commands, files, own, shown
+from ony_core.facts import commands, files, own, python_versions, shown
 from ony_core.facts.python_names import ROOTS, Names
 from ony_core.facts.words import EMPTY, HOLE, UNKNOWN, Flow, Word
 from ony_core.taxonomy.tables import tables
@@ -27,13 +27,8 @@ _CHANGES = re.compile(
     r"|restore|reset|disable|enable|cancel|deregister|register|batch_write|upload|copy|patch|replace|destroy|insert|set|add|import|execute|run)"
     r"(?:_\w+|$)"
 )
-_PLAIN = frozenset(
-    ["update", "add", "remove", "insert", "replace", "copy", "set", "start", "run", "send", "create", "execute"]  # of dicts, sets, threads
-) | {"patch", "put", "stop", "cancel"}
-_SHORT = 1 << 20
-_TWO = re.compile(r"\b(?:print|exec) ")  # Python 2
-_OTHER = re.compile(  # grammar that came after 3.11 (PEP 695, 701, 750, 758), or that went with Python 2
-    r"(?m)\b(?:[ft]r?|r[ft])[\"']|^\s*type\s+\w|\b(?:def|class)\s+\w+\s*\[|\bexcept\s+\w+\s*,|\braise\s+\w+\s*,|`|<>|\b0\d", re.IGNORECASE
+_PLAIN = frozenset(  # of dicts, sets, threads, too
+    "update|add|remove|insert|replace|copy|set|start|run|send|create|execute|patch|put|stop|cancel".split("|")  # noqa: SIM905
 )
 
 
@@ -42,7 +37,7 @@ def understand(shell: "Shell", source: str) -> frozenset[str]:
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return frozenset() if _fails_by_itself(source) else _opaque(shell)
+        return frozenset() if python_versions.fails_by_itself(source) else _opaque(shell)
     reader = _Reader(shell)
     reader.walk(tree)
     return frozenset(reader.taints)
@@ -51,16 +46,6 @@ def understand(shell: "Shell", source: str) -> frozenset[str]:
 def _opaque(shell: "Shell") -> frozenset[str]:
     shell.call.opaque("unparsed")
     return frozenset()
-
-
-def _fails_by_itself(source: str) -> bool:
-    """A syntax error stops Python before the first statement. Text of another version of the language could run: there, words that start
-    programs, delete, connect, write or hide are enough."""
-    from ony_core.facts.handlers.interpreters import telling
-
-    if len(source) >= _SHORT or _TWO.search(source):
-        return False
-    return _OTHER.search(source) is None or not any(pattern.search(source) for _, pattern in telling("python"))
 
 
 _NAMING = (ast.Import, ast.ImportFrom, ast.Constant)
@@ -191,6 +176,8 @@ class _Reader:
             self._printed(node)
         elif name in self.lists["environment"]:
             self.taints.add("secret")
+        elif last in ("extractall", "unpack_archive", "urlretrieve"):
+            self._unpacks(node, last)
         elif name in ("runpy.run_path", "execfile"):
             self._run_path(node)
         elif last in ("execute", "executemany", "executescript", "exec_driver_sql", "run_sql"):
@@ -371,6 +358,15 @@ class _Reader:
             self.taints.add("secret")
         if any(self._secret_variable(arg) for arg in node.args):
             self.call.add("command", "env", traits=(shown.TAINT,))
+
+    def _unpacks(self, node: ast.Call, last: str) -> None:
+        """Files that come out of an archive or the web: extractall(path), unpack_archive(file, path), urlretrieve(url, path)."""
+        at = 0 if last == "extractall" else 1
+        given = next((k.value for k in node.keywords if k.arg in ("path", "extract_dir", "filename")), None)
+        text = self.known.text(given if given is not None else node.args[at] if len(node.args) > at else None)
+        if text is not None:
+            extra = frozenset() if last == "urlretrieve" else frozenset({"recursive", "placed"})
+            files.write_file(self.shell, Word(text, quoted=True), Flow(None, frozenset({"network"})), extra)
 
     def _run_path(self, node: ast.Call) -> None:
         from ony_core.facts import scripts

@@ -36,6 +36,7 @@ ROLES = (
     "none",
     "url",
     "folder",
+    "unpack",
     "run",
     "script",
     "send",

@@ -96,6 +96,8 @@ def python(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> 
     if rest[0].flow is not None:
         return _python_text(shell, rest[0].flow.text, rest[0].taints, understand)
     shell.call.add("command", program.name, args=len(rest))
+    if rest[0].text.endswith("setup.py") and any(word.text == "upload" for word in rest[1:]):
+        commands.run(shell.child(), [Word("twine"), Word("upload"), Word("dist")], EMPTY)  # what setuptools did before twine
     return scripts.run_file(shell, rest[0], rest[1:], "python", stdin=stdin)
 
 

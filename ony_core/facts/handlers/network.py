@@ -5,7 +5,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from ony_core.facts import files
+from ony_core.facts import commands, files
 from ony_core.facts.argv import Line, read
 from ony_core.facts.secrets import token_shaped
 from ony_core.facts.targets import target
@@ -295,4 +295,12 @@ def rpc(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flo
     return Flow(None, frozenset({"network"}))
 
 
-HANDLERS = {"rpc": rpc, "curl": curl, "httpie": httpie, "netcat": netcat, "lookup": lookup}
+def openssl(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    """openssl: `s_client` is a raw connection that carries away what it is given, but for a line or two that stand in the call."""
+    line, _ = read(program, words)
+    sends = line.verb[:1] == ("s_client",) and (stdin.text is None or "secret" in stdin.taints)
+    flow = commands.finish(shell, line, stdin, frozenset({"sends"}) if sends else frozenset())
+    return flow.also("network") if line.verb[:1] == ("s_client",) else flow
+
+
+HANDLERS = {"openssl": openssl, "rpc": rpc, "curl": curl, "httpie": httpie, "netcat": netcat, "lookup": lookup}

@@ -78,6 +78,8 @@ def package_script(shell: "Shell", program: Program, words: list[Word], stdin: F
         _from_registry(shell, line.verb[0], words, stdin)
     elif line.verb[:1] == ("exec",):
         _run_rest(shell, words, stdin)
+    elif program.name == "yarn" and words[:1] and words[0].text == "node":  # Yarn 2: Node.js with the project's packages
+        commands.run(shell.child(), words, stdin)
     elif program.name == "yarn" and words[:2] and [w.text for w in words[:2]] == ["workspaces", "foreach"]:
         _each_workspace(shell, program, words[2:], stdin)
     elif program.name in ("yarn", "pnpm", "bun"):

@@ -141,7 +141,7 @@ def finish(
 ) -> Flow:
     """Adds the facts of a parsed line: the command itself, then each file it touches. seen: targets that its handler found."""
     program = line.program
-    line.traits |= traits
+    line.traits |= traits | _test_data(shell, program)
     taints = stdin.taints.union(*(w.taints for w in line.operands), *(v.taints for _, v in line.values))
     targets = targets_of(shell.call, line) + seen
     if UNLISTED in line.verb:
@@ -160,6 +160,12 @@ def finish(
     outputs(shell, line, program.name, verb)
     built(shell, program.name, verb)
     return Flow(None, taints | frozenset(tables().words["outputs"].get(program.name, ())))
+
+
+def _test_data(shell: "Shell", program: Program) -> set[str]:
+    """`RAILS_ENV=test rails db:drop`: a variable of the call sends the program to the data of the tests."""
+    names = tables().words["test_environment"].get(program.name, ())
+    return {"test_data"} if any(shell.variables.get(name, Word("")).text == "test" for name in names) else set()
 
 
 @lru_cache(maxsize=1024)

@@ -87,8 +87,6 @@ def _write(shell: "Shell", word: Word, flow: Flow, append: bool) -> None:
         _write(shell, replace(word, text=text, others=()), flow, append)
     if word.others:
         return
-    if word.text == "/dev/null":
-        return Flow("")
     if word.text.startswith(("/dev/tcp/", "/dev/udp/")):
         shell.call.add("network", verb=("socket",), traits=files.carried(flow.taints) | {"sends"})
         return
@@ -101,6 +99,8 @@ def read_from(shell: "Shell", word: Word) -> Flow:
 
     if word.flow is not None:
         return word.flow
+    if word.text == "/dev/null":
+        return Flow("")
     if word.text.startswith(("/dev/tcp/", "/dev/udp/")):
         shell.call.add("network", verb=("socket",), traits=())
         return Flow(None, frozenset({"network"}))

@@ -115,12 +115,28 @@ def _traits(shell: "Shell", program: Program, line: Line, texts: list[Word], std
     if line.flags & _READ_ONLY:
         return {"made_by_session"}
     if program.name not in tables().words["sql_clients"]["operand_clients"]:
-        return set()
+        return {"test_data"} if _names_test_data(program, line, texts) else set()
     if any(_ELSEWHERE.search(text) for text in (*(w.text for w in texts), stdin.text or "")) or line.all("-f", "-init", "-cmd"):
         return set()
     if not line.operands or line.operands[0].text in (":memory:", "") or own.session_made(shell, line.operands[0]):
         return {"made_by_session"}
     return {"local_file"} if line.operands[0].known and "://" not in line.operands[0].text else set()
+
+
+_TEST_DATA = re.compile(r"(?:\w+://(?:[\w.:]*@)?(?:localhost|127\.0\.0\.1)(?::\d+)?/)?(?:\w+[_-])?test(?:s|ing|_?\d+)?")
+_ABOUT_TABLES = re.compile(
+    r"(?i)(?:drop\s+table|truncate(?:\s+table)?|delete\s+from)\s+(?:if\s+exists\s+)?\w+(?:\s*,\s*\w+)*(?:\s+cascade)?\s*;?"
+)
+_HERE = ("localhost", "127.0.0.1", "::1")
+
+
+def _names_test_data(program: Program, line: Line, texts: list[Word]) -> bool:
+    """A database on this computer that everybody takes for the tests' own (`app_test`), and statements about its tables alone."""
+    hosts, names = line.all("-h", "--host"), line.all("-d", "--dbname", "-D", "--database") or line.operands[:1]
+    named = bool(names) and all(word.known and _TEST_DATA.fullmatch(word.text) for word in names)
+    read_from = any(program.roles.get(flag) in ("script", "load") for flag, _ in line.values)
+    plain = bool(texts) and not read_from and all(word.known and _ABOUT_TABLES.fullmatch(word.text.strip()) for word in texts)
+    return named and plain and all(host.text in _HERE for host in hosts)
 
 
 def _text(shell: "Shell", program: Program, text: str | None, taints: frozenset[str], traits: set[str]) -> None:

@@ -298,6 +298,12 @@ def debugger(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -
     return UNKNOWN
 
 
+_LOCAL = re.compile(  # a request to a server of this computer: the address stands in the call, and nothing can follow its port but a path
+    r"\b(?:fetch|axios(?:\.\w+)?|https?\.get|Net::HTTP\.get(?:_response)?|URI\.open)\s*\(\s*(?:URI\s*\(\s*)?"
+    r"([\"'`])https?://(?:localhost|127\.0\.0\.1|\[::1\])(?::\d{1,5})?(?:/[^\"'`@\\$]*)?\1"
+)
+
+
 def inline(shell: "Shell", language_name: str, code: str | None, taints: frozenset[str]) -> None:
     """Facts from source text in a language without a parser here: one fact for each list of telling words that it meets."""
     if code is None or code.strip() == HOLE:
@@ -305,7 +311,8 @@ def inline(shell: "Shell", language_name: str, code: str | None, taints: frozens
         return
     if taints & {"network"}:
         shell.call.add("opaque", traits={"network"})
-    traits = {trait for trait, pattern in telling(language_name) if pattern.search(code)}
+    asked = _LOCAL.sub("asked_here(", code)
+    traits = {trait for trait, pattern in telling(language_name) if pattern.search(asked if trait == "opens_network" else code)}
     shell.call.add("command", language_name, traits=traits | {"inline"})
 
 

@@ -138,10 +138,14 @@ def installs_from(line: Line) -> frozenset[str]:
             found.add("from_path")
     for flag, value in line.values:
         if flag in ("-i", "--index-url", "--extra-index-url", "--registry", "-f", "--find-links", "--index", "--default-index", "--source"):
-            found.add("other_registry")
+            found |= set() if _known_registry(value.text) else {"other_registry"}
         if flag in ("-r", "--requirement") and value.text.startswith("http"):
             found.add("from_address")
     return frozenset(found)
+
+
+def _known_registry(url: str) -> bool:
+    return any(url == known or url.startswith(known + "/") for known in tables().words["names"]["known_registries"])
 
 
 def package_runner(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:

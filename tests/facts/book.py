@@ -54,6 +54,10 @@ CONTEXTS = {
     "git_remote": "origin",
     "kube_context": "staging",
     "workspace": "staging",
+    "workspace:/shop/infra": "staging",  # what the folder is set to
+    "workspace:/shop/live": "eu-prod",
+    "workspace:/shop/odd": "AKIAIOSFODNN7EXAMPLE",
+    "workspace:/shop/spaced": "two words",
 }
 NAMES = [("branch", "topic"), ("branch", "main"), ("kube_context", "staging"), ("workspace", "staging"), ("remote", "origin")]
 

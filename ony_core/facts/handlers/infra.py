@@ -30,7 +30,7 @@ def terraform(shell: "Shell", program: Program, words: list[Word], stdin: Flow) 
         shell.call.made[f"{folder}/.terraform/environment"] = Made(taints=frozenset({"changed"}))
     seen = _workspace(shell, line, folder)
     said = tables().words["names"]["production_places"]
-    secret = line.verb == ("output",) and any(_SECRET.search(word.text) for word in line.operands)
+    secret = any(_SECRET.search(word.text) for word in line.operands)
     traits = {"production" if any(fnmatchcase(t.name, p) for p in said) else "place_known" for t in seen}
     return commands.finish(shell, line, stdin, frozenset(traits | ({"reads_secret"} if secret else set())), seen=seen)
 
@@ -46,4 +46,4 @@ def _workspace(shell: "Shell", line: Line, folder: str) -> tuple[Target, ...]:
     return (Target("workspace", str(name)),) if fits and not looks_secret(str(name)) else ()
 
 
-HANDLERS = {"terraform": terraform}
+HANDLERS = {terraform.__name__: terraform}

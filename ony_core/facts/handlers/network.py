@@ -303,4 +303,4 @@ def openssl(shell: "Shell", program: Program, words: list[Word], stdin: Flow) ->
     return flow.also("network") if line.verb[:1] == ("s_client",) else flow
 
 
-HANDLERS = {"openssl": openssl, "rpc": rpc, "curl": curl, "httpie": httpie, "netcat": netcat, "lookup": lookup}
+HANDLERS = {handler.__name__: handler for handler in (curl, httpie, netcat, lookup, rpc, openssl)}

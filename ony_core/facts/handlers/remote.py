@@ -20,7 +20,7 @@ def ssh(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flo
     line, rest = read(program, words, stop_at_operand=1)
     for option in line.all("-o"):
         _ssh_option(shell, option)
-    traits = set(line.traits) - {"unknown_word"}
+    traits = set(line.traits)
     if stdin.taints & {"secret"}:
         traits.add("secret")
     if any(f in ("-L", "-R", "-D", "-w") for f, _ in line.values):
@@ -188,4 +188,4 @@ def compose(shell: "Shell", program: Program, words: list[Word], stdin: Flow) ->
     return container(shell, docker, [Word("compose"), *words], stdin)
 
 
-HANDLERS = {"ssh": ssh, "container": container, "far_text": far_text, "compose": compose}
+HANDLERS = {handler.__name__: handler for handler in (ssh, container, far_text, compose)}

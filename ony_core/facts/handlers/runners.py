@@ -20,7 +20,7 @@ _SCRIPTS = {"t": "test", "tst": "test"}
 def make(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
     """make, just, task, rake: each target by its recipe where the file can be read, and by its name."""
     line, _ = read(program, words)
-    shell.call.add("command", program.name, line.verb, line.flags, len(line.operands), traits=line.traits - {"unknown_word"})
+    shell.call.add("command", program.name, line.verb, line.flags, len(line.operands), traits=line.traits)
     if line.traits & {"help"} or line.flags & {
         "-n",
         "--dry-run",
@@ -306,7 +306,7 @@ def sail(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
 def restarting(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
     """nodemon: what `--exec` says with the operands behind it, else the script; it is started again on every change."""
     line, rest = read(program, words, stop_at_operand=0)
-    shell.call.add("command", program.name, line.verb, line.flags, len(rest), traits=line.traits - {"unknown_word"})
+    shell.call.add("command", program.name, line.verb, line.flags, len(rest), traits=line.traits)
     first = line.value("-x", "--exec")
     if "help" in line.traits:
         return UNKNOWN
@@ -316,16 +316,6 @@ def restarting(shell: "Shell", program: Program, words: list[Word], stdin: Flow)
     return scripts.run_file(shell, rest[0], rest[1:], "") if rest else UNKNOWN
 
 
-HANDLERS = {
-    "restarting": restarting,
-    "sail": sail,
-    "project_command": project_command,
-    "make": make,
-    "package_script": package_script,
-    "installer": installer,
-    "package_runner": package_runner,
-    "tool_runner": tool_runner,
-    "go": go,
-    "mix": mix,
-    "told": told,
-}
+_TASKS = (make, mix, told, project_command, restarting, sail)
+_PACKAGES = (package_script, package_runner, installer, tool_runner, go)
+HANDLERS = {handler.__name__: handler for handler in (*_TASKS, *_PACKAGES)}

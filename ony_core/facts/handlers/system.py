@@ -1,10 +1,10 @@
-"""Programs of the machine: rights of files, network settings, terminals that stay open, Java archives."""
+"""Programs of the machine: rights of files, network settings, processes, phones, Java archives."""
 
 import re
 from typing import TYPE_CHECKING
 
 from ony_core.facts import commands, paths
-from ony_core.facts.argv import Line, read
+from ony_core.facts.argv import read
 from ony_core.facts.own import noted
 from ony_core.facts.words import UNKNOWN, Flow, Word
 from ony_core.taxonomy.tables import Program, tables
@@ -14,39 +14,22 @@ if TYPE_CHECKING:
 
 _SETUID = re.compile(r"(?:^|,)[ugoa]*[+=][rwx]*s|^[2467]\d{3}$")
 _FILTER = re.compile(r"\s*(?:grep|head|tail|wc|sort|uniq|cut)\b[^;&<>`$(){}\n]*$")
-_TOUCHED = frozenset(
-    [
-        "root",
-        "system",
-        "home_root",
-        "home",
-        "home_top",
-        "above_project",
-        "outside",
-        "project_root",
-        "unknown_path",
-        "device",
-        "secret",
-        "startup",
-        "agent_settings",
-        "git_config",
-        "ony_files",
-    ]
-)
+_WITHOUT_MODE = ("setfacl", "setfattr", "restorecon", "chattr", "xattr")  # what they set stands in a flag, or is no path that matters
 
 
 def rights(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
     """chmod, chown …: the mode, then files; a mode that makes programs run as their owner is an action of its own."""
-    taken = [w for w in words if re.match(r"-[rwxXst]+$", w.text)]  # `chmod -x f`: a mode that looks like flags
+    chmod = program.name == "chmod"  # `chmod -x f`: a mode that looks like flags
+    taken = [w for w in words if chmod and re.match(r"-[rwxXst]+$", w.text)]
     line, _ = read(program, [w for w in words if w not in taken])
-    whole = bool(taken) or any(w.text.startswith("--reference") for w in words) or _without_mode(line)
+    whole = bool(taken) or any(w.text.startswith("--reference") for w in words) or program.name in _WITHOUT_MODE
     operands = line.operands if whole else line.operands[1:]
-    traits = set(line.traits) - {"unknown_word"}
+    traits = set(line.traits)
     for word in operands:
         found = paths.traits_of(shell.call, shell.cwd, word)
-        traits |= found & _TOUCHED
+        traits |= found
         if "ony_files" in found or "agent_settings" in found:
-            shell.call.add("file", verb=("write",), traits=found & (_TOUCHED | {"home", "project"}))
+            shell.call.add("file", verb=("write",), traits=found)
     if line.flags & program.recursive:
         traits.add("recursive")
     if line.operands and _SETUID.search(line.operands[0].text):
@@ -55,25 +38,16 @@ def rights(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> 
     return UNKNOWN
 
 
-def _without_mode(line: Line) -> bool:
-    """Whether every operand is a file: setfacl and its like keep the mode in flags; `chattr -i` and `xattr -c` too."""
-    if line.program.name in ("setfacl", "setfattr", "restorecon"):
-        return True
-    first = line.operands[0].text[:1] if line.operands else ""
-    return (line.program.name == "chattr" and first not in ("+", "=")) or (line.program.name == "xattr" and bool(line.flags & {"-c", "-l"}))
-
-
 def by_words(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
     """ip, ifconfig, networksetup, sysctl …: one of the words says whether anything changes."""
     line, _ = read(program, words)
     lists = tables().words["changing_words"]
     changing = set(lists.get(program.name, lists["every"]))
     texts = {w.text for w in words}
-    if texts & changing or any(t.startswith(tuple(c[:-1] for c in changing if c.endswith("*")) or ("\1",)) for t in texts):
+    if texts & changing or any(t.startswith(tuple(c[:-1] for c in changing if c.endswith("*"))) for t in texts):
         line.traits.add("changes_data")
     if (program.name == "sysctl" and any("=" in t for t in texts)) or (program.name == "ifconfig" and len(line.operands) > 1):
         line.traits.add("changes_data")
-    line.traits.discard("unknown_word")
     return commands.finish(shell, line, stdin)
 
 
@@ -81,11 +55,10 @@ def kill(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
     """kill: process 1 starts all others, and -1 means every process; the first word with a dash is the signal."""
     line, _ = read(program, words)
     texts = [w.text for w in words]
-    if texts and texts[0][:1] == "-" and texts[0] != "--":
+    if texts and texts[0][:1] == "-":
         texts = texts[2 if texts[0] in ("-s", "-n", "--signal") else 1 :]
     if {"1", "-1"} & set(texts):
         line.traits.add("many")
-    line.traits.discard("unknown_word")
     return commands.finish(shell, line, stdin)
 
 
@@ -103,12 +76,6 @@ def phone(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> F
     return commands.finish(shell, line, stdin)
 
 
-def terminal(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
-    line, _ = read(program, words)
-    line.traits.discard("unknown_word")
-    return commands.finish(shell, line, stdin)
-
-
 def java(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
     """`java -jar tool.jar …`: archives that are a program of their own are read as that program."""
     for at, word in enumerate(words[:-1]):
@@ -116,7 +83,6 @@ def java(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
         if word.text == "-jar" and name in tables().words["names"]["jar_programs"]:
             return commands.run(shell, [Word(name), *words[at + 2 :]], stdin)
     line, _ = read(program, words)
-    line.traits.discard("unknown_word")
     shell.call.add("command", program.name, (), line.flags, len(line.operands), traits=line.traits)
     return UNKNOWN
 
@@ -126,9 +92,8 @@ def by_name(shell: "Shell", program: Program, words: list[Word], stdin: Flow) ->
     line, _ = read(program, words)
     names = tables().words["names"]["dev_servers"]
     servers = re.compile(r"(?:\S*/)?(?:" + "|".join(names) + r")(?![\w-])")
-    others = line.flags & {"-u", "--euid", "-U", "--uid", "-g", "--pgroup", "-G", "--group", "-s", "--session", "-t", "--terminal", "-v"}
     own_run = all(noted(shell, "ran", w.text.rpartition("/")[2]) for w in line.operands)
-    if line.operands and not others and (own_run or all(servers.match(w.text) for w in line.operands)):
+    if line.operands and (own_run or all(servers.match(w.text) for w in line.operands)):
         line.traits.add("dev_server")
     return commands.finish(shell, line, stdin)
 
@@ -142,6 +107,4 @@ def ps(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow
     return commands.finish(shell, line, stdin, frozenset({"prints_environment"}) if shows else frozenset())
 
 
-HANDLERS = {
-    "ps": ps,
-    "rights": rights, "by_words": by_words, "terminal": terminal, "by_name": by_name, "kill": kill, "phone": phone, "java": java}
+HANDLERS = {handler.__name__: handler for handler in (rights, by_words, by_name, ps, kill, phone, java)}

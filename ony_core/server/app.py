@@ -103,7 +103,7 @@ class App:
         store.attach(audit_log(self.data, store, keyring, self._clock))
         store.read(_require_logs)
         desk = Desk(store, keyring, self._config, self._clock)
-        desk.meter, desk.most_parked = self._meter, self._config.server.max_connectors_per_org
+        desk.meter, desk.waiting.most = self._meter, self._config.server.max_connectors_per_org
         self._watch(store)
         telephone = self._telephone(store, desk, keyring)
         desk.resume()

@@ -7,9 +7,10 @@ MUST NOT: believe a mode, a risk or a title a connector sends.
 
 import hashlib
 import re
+from functools import partial
 from typing import Any
 
-from ony_core import canon, endorse, handoff, verdict
+from ony_core import canon, endorse, handoff, states, verdict
 from ony_core.clock import Clock, new_id, rfc3339
 from ony_core.errors import Malformed, Refused
 from ony_core.model import MODES
@@ -17,7 +18,7 @@ from ony_core.server import modes
 from ony_core.server.desk import Desk
 from ony_core.server.devices import fingerprint
 from ony_core.server.keyring import Keyring
-from ony_core.server.message import Request, Response, answer, problem
+from ony_core.server.message import Parked, Request, Response, answer, problem
 from ony_core.store import Store, Tx, rows
 from ony_core.store.org import Org
 from ony_core.taxonomy import overlay
@@ -150,16 +151,26 @@ class Connectors:
             201,
         )  # fmt: skip
 
-    async def look(self, request: Request, connector: rows.Connector, request_id: str) -> Response:
+    async def look(self, request: Request, connector: rows.Connector, request_id: str) -> Response | Parked:
         """The state, after at most ?wait= seconds; with the verdict and its proof once there is one."""
         seconds = _query(request, {"wait"}).get("wait", 0)
+        seen = partial(self._seen, connector.org_id, connector.id, request_id)
         try:
-            row = await self._desk.wait(connector, request_id, min(seconds, WAIT_S))
+            row = self._desk.look(connector.org_id, connector.id, request_id)
+            if row.state in states.WAITING and seconds:
+                return self._desk.waiting.enter(row.org_id, row.id, min(seconds, WAIT_S), seen)
         except Refused as refused:
             return _refusal(refused)
-        return answer(self._store.read(lambda tx: self._state(tx.org(connector.org_id), connector, row)))
+        return await seen()
 
-    def _state(self, org: Org, connector: rows.Connector, row: rows.Handoff) -> dict[str, Any]:
+    async def _seen(self, org_id: str, connector_id: str, request_id: str) -> Response:
+        try:
+            row = self._desk.look(org_id, connector_id, request_id)
+        except Refused as refused:
+            return _refusal(refused)
+        return answer(self._store.read(lambda tx: self._state(tx.org(org_id), row)))
+
+    def _state(self, org: Org, row: rows.Handoff) -> dict[str, Any]:
         found = org.verdict(row.id)
         device = org.device(row.decided_by) if row.decided_by else None
         head = (row.head_size, row.head_root) if row.head_root is not None else None

@@ -9,7 +9,6 @@ MUST: let deadlines run on the boot clock; a wall clock that jumps back gives no
 
 import asyncio
 import logging
-from collections import Counter, defaultdict
 from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -21,6 +20,7 @@ from ony_core.model import RISKS, Assessment, at_least, level
 from ony_core.server import codes, fatigue, modes
 from ony_core.server.keyring import Keyring
 from ony_core.server.meter import Family, Meter
+from ony_core.server.waiting import WaitingRoom
 from ony_core.store import Store, Tx, rows
 from ony_core.store.org import Org
 from ony_core.taxonomy import overlay
@@ -28,7 +28,6 @@ from ony_core.taxonomy import overlay
 SWEEP_S = 0.25
 PAUSE_S = 3600
 EASE_S = 15 * 60
-MOST_PARKED = 1000  # connectors of one organisation that wait at the same time
 MAX_WAITING = 16  # of one connector at the same time; a flood rings nobody
 
 HELD = Family("ony_handoffs_total", "counter", "Calls that were held, by the risk the server derived.", {"risk": frozenset(RISKS)})
@@ -63,9 +62,7 @@ class Desk:
         self._store, self._keyring, self._policy, self._clock = store, keyring, config.policy, clock
         self.channels: list[Channel] = []
         self.meter = Meter()  # the server's own, where there is a server
-        self.most_parked = MOST_PARKED
-        self._parked: Counter[str] = Counter()  # waiting connectors of each organisation
-        self._waiting: dict[str, set[asyncio.Future[None]]] = defaultdict(set)
+        self.waiting = WaitingRoom()
         self._ends: dict[str, End] = {}  # request_id -> when it expires or lapses
         self._leading: set[str] = set()  # whose ring identical requests may share
         self._tasks: set[asyncio.Task[None]] = set()
@@ -263,7 +260,7 @@ class Desk:
         end = self._ends.get(request_id)
         return end is not None and end.boot <= self._clock.boot()
 
-    # ---------------------------------------------------------------- the connector claims, cancels, waits
+    # ---------------------------------------------------------------- the connector claims, cancels, looks
 
     async def claim(self, connector: rows.Connector, request_id: str, nonce: str, payload_digest: str) -> dict[str, str]:
         """The signed claim of an approved verdict, once. Refused: unknown_request, wrong_verdict, already_used, revoked, expired, …"""
@@ -278,7 +275,7 @@ class Desk:
     def _claim(
         self, org: Org, connector: rows.Connector, request_id: str, nonce: str, payload_digest: str
     ) -> tuple[dict[str, str] | str, rows.Handoff]:
-        row, found, organisation = _asked(org, connector, request_id), org.verdict(request_id), org.row()
+        row, found, organisation = _asked(org, connector.id, request_id), org.verdict(request_id), org.row()
         if found is None or found.decision != "approve" or not canon.same(found.payload_digest, payload_digest):
             raise Refused("wrong_verdict")
         device = org.device(found.device_id)
@@ -306,35 +303,14 @@ class Desk:
         return row
 
     def _cancel(self, org: Org, connector: rows.Connector, request_id: str) -> rows.Handoff:
-        row = _asked(org, connector, request_id)
+        row = _asked(org, connector.id, request_id)
         if row.state in states.WAITING:
             return org.step(row, "cancel", reason="by_connector")
         return org.step(row, "revoke", reason="by_connector") if row.state == states.APPROVED else row
 
-    async def wait(self, connector: rows.Connector, request_id: str, seconds: float) -> rows.Handoff:
-        """The handoff once it is no longer waiting, or as it stands after `seconds`. A parked future, no thread.
-
-        Refused("org_busy") where as many connectors of the organisation wait as may: the others come again.
-        """
-        row = self._look(connector, request_id)
-        if row.state not in states.WAITING or seconds <= 0:
-            return row
-        if self._parked[row.org_id] >= self.most_parked:
-            raise Refused("org_busy")
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting[request_id].add(future)
-        self._parked[row.org_id] += 1
-        try:
-            await asyncio.wait({future}, timeout=seconds)
-        finally:
-            self._parked[row.org_id] -= 1
-            self._waiting[request_id].discard(future)
-            if not self._waiting[request_id]:
-                del self._waiting[request_id]
-        return self._look(connector, request_id)
-
-    def _look(self, connector: rows.Connector, request_id: str) -> rows.Handoff:
-        return self._store.read(lambda tx: _asked(tx.org(connector.org_id), connector, request_id))
+    def look(self, org_id: str, connector_id: str, request_id: str) -> rows.Handoff:
+        """The handoff as it stands. Refused: unknown_request, connector_revoked. Who wants to wait for its end enters the waiting room."""
+        return self._store.read(lambda tx: _asked(tx.org(org_id), connector_id, request_id))
 
     # ---------------------------------------------------------------- time
 
@@ -391,9 +367,7 @@ class Desk:
         if not settled:
             return
         self.meter.count(SETTLED, row.state)
-        for future in self._waiting.get(row.id, set()):
-            if not future.done():
-                future.set_result(None)
+        self.waiting.call(row.id)
         if row.state in states.FINAL:
             self._ends.pop(row.id, None)
         await self._all(channel.stop(org_id, row) for channel in self.channels)
@@ -430,12 +404,12 @@ def _titles(assessed: Assessment) -> list[str]:
     return list(dict.fromkeys(a.title for a in said))
 
 
-def _asked(org: Org, connector: rows.Connector, request_id: str) -> rows.Handoff:
+def _asked(org: Org, connector_id: str, request_id: str) -> rows.Handoff:
     """The connector's own request. Refused, also where the connector was revoked since its token was looked at."""
-    row, now = org.handoff(request_id), org.connector(connector.id)
+    row, now = org.handoff(request_id), org.connector(connector_id)
     if now is None or now.state != "active":
         raise Refused("connector_revoked")
-    if row is None or row.connector_id != connector.id:
+    if row is None or row.connector_id != connector_id:
         raise Refused("unknown_request")
     return row
 

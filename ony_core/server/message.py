@@ -1,6 +1,8 @@
 """What the listener hands to a route, and what a route hands back. No sockets, no parsing: server/framing.py has decided by then."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
 from ony_core import canon
@@ -35,6 +37,33 @@ class Response:
     headers: tuple[tuple[str, str], ...] = field(default=())
 
 
+Waited = Callable[[], "Awaitable[Response | Parked]"]
+
+
+class Parked:
+    """In place of a Response: there is nothing to say yet. Ten thousand of them wait at the same time, so it is small.
+
+    seconds: after which it is answered as things stand. answer: makes the Response then. wake: set by who holds the connection.
+    """
+
+    __slots__ = ("answer", "called", "seconds", "wake")
+
+    def __init__(self, seconds: float, answer: Waited) -> None:
+        self.seconds, self.answer = seconds, answer
+        self.called = False
+        self.wake: Callable[[], None] | None = None
+
+    def call(self) -> None:
+        """There is something to say. It may come before anybody holds the connection, and is not forgotten then."""
+        self.called = True
+        if self.wake is not None:
+            self.wake()
+
+    def leave(self) -> None:
+        """Nobody waits any more. To be called once it is answered or given up; a second time changes nothing."""
+        raise NotImplementedError
+
+
 def answer(value: Any, status: int = 200) -> Response:
     """A JSON answer."""
     return Response(status, canon.dumps(value))
@@ -43,6 +72,17 @@ def answer(value: Any, status: int = 200) -> Response:
 def problem(status: int, code: str, message: str, hint: str = "") -> Response:
     """{"error":{"code","message","hint"}}: code is a closed word, message and hint are for people and hold nothing of the request."""
     return Response(status, canon.dumps({"error": {"code": code, "message": message, "hint": hint}}))
+
+
+def later(message: str) -> Response:
+    """Too much is going on: come again."""
+    return with_headers(problem(503, "busy", message, "ask again in a second"), ("Retry-After", "1"))
+
+
+def refusal(status: int, reason: str, methods: tuple[str, ...]) -> Response:
+    """To a client whose bytes are not a request. methods: what a wrong method might have been."""
+    said = problem(status, reason, "the request is not one this server takes")
+    return with_headers(said, ("Allow", ", ".join(methods))) if status == HTTPStatus.METHOD_NOT_ALLOWED else said
 
 
 def fields(request: Request, shape: dict[str, type], optional: dict[str, Any] | None = None) -> dict[str, Any]:

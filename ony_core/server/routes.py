@@ -10,12 +10,13 @@ import hashlib
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 from ony_core.errors import Malformed, OnyError, Refused
 from ony_core.server import doors
 from ony_core.server.doors import BROWSER, Route, Who
-from ony_core.server.message import Request, Response, answer, problem, with_headers
+from ony_core.server.message import Parked, Request, Response, answer, problem, with_headers
 from ony_core.server.meter import Family, Meter
 from ony_core.server.sessions import FULL, Sessions
 from ony_core.store import Store, StoreUnavailable, rows
@@ -110,7 +111,7 @@ LOCAL: tuple[Who, ...] = ("owner-local",)
 
 _ID = r"([a-z]{3,4}_[0-9a-f]{32})"
 _WORDS = {"nonce": r"[0-9a-f]{64}", "step": r"[a-z]{1,10}"}  # every other word of a path is an id
-Handler = Callable[..., Awaitable[Response]]
+Handler = Callable[..., Awaitable[Response | Parked]]
 _BEARER = re.compile(r"Bearer ([A-Za-z0-9_.-]{20,200})\Z", re.ASCII)
 
 REQUESTS = Family(
@@ -138,16 +139,22 @@ class Router:
         served = [route for route in TABLE if route.who in whose and parts.get(route.part) is not None]
         self._routes = [(route, _pattern(route.path), _method(route, parts)) for route in served]
 
-    async def answer(self, request: Request) -> Response:
+    async def answer(self, request: Request) -> Response | Parked:
         """The handler's answer, or a problem in its stead. Only what nobody foresaw is raised."""
-        response = await self._answered(request)
         path = next((route.path for route, pattern, _ in self._routes if pattern.fullmatch(request.path)), "")
-        self._meter.count(REQUESTS, path, f"{response.status // 100}xx")
+        return await self._counted(path, partial(self._routed, request))
+
+    async def _counted(self, path: str, work: Callable[[], Awaitable[Response | Parked]]) -> Response | Parked:
+        response = await self._answered(work)
+        if isinstance(response, Parked):
+            response.answer = partial(self._counted, path, response.answer)
+        else:
+            self._meter.count(REQUESTS, path, f"{response.status // 100}xx")
         return response
 
-    async def _answered(self, request: Request) -> Response:
+    async def _answered(self, work: Callable[[], Awaitable[Response | Parked]]) -> Response | Parked:
         try:
-            return await self._routed(request)
+            return await work()
         except StoreUnavailable as error:
             return self._trouble(503, "store_unavailable", error)
         except Malformed as error:
@@ -172,7 +179,7 @@ class Router:
             return problem(status, code, error.what, error.hint)
         return problem(status, code, "the server cannot do this now", "its log says why")
 
-    async def _routed(self, request: Request) -> Response:
+    async def _routed(self, request: Request) -> Response | Parked:
         fitting = [(route, match, method) for route, pattern, method in self._routes if (match := pattern.fullmatch(request.path))]
         if not fitting:
             return problem(404, "unknown_path", "there is nothing at this address")
@@ -196,7 +203,9 @@ class Router:
             return problem(403, "connector_revoked", "this connector has been revoked", "enrol it again")
         return await method(request, connector, *match.groups())
 
-    async def _for_people(self, route: Route, request: Request, method: Handler, match: re.Match[str], sessions: Sessions) -> Response:
+    async def _for_people(
+        self, route: Route, request: Request, method: Handler, match: re.Match[str], sessions: Sessions
+    ) -> Response | Parked:
         """What doors.py lets through. A refusal of somebody who is in is worth a line in the log."""
         if (no := doors.stranger(request, sessions)) is not None or route.who == "visitor":
             return no or await method(request)

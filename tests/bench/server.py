@@ -25,7 +25,7 @@ from ony_core.store import Store
 from ony_core.store import store as store_module
 from tests.bench.row import Row
 from tests.server.serving import enrolled
-from tests.server.world import COMMIT, Hall, Person
+from tests.server.world import COMMIT, Hall, Person, waited
 from tests.store.world import a_handoff, add_org, an_id, open_store
 
 CONNECTORS, HANDOFFS, CLIENTS, WRITES, RINGING = 10_000, 6000, 64, 3000, 100
@@ -288,7 +288,7 @@ async def _decided(hall: Hall) -> list[float]:
     await hall.settle()
 
     async def waits(person: Any, asked: Any) -> float:
-        row = await hall.desk.wait(person.connector, asked.request_id, 30)
+        row = await waited(hall.desk, person.connector, asked.request_id, 30)
         kept = hall.store.read(lambda tx: tx.org(hall.org_id).verdict(row.id))
         await hall.desk.claim(person.connector, row.id, "ab" * 32, kept.payload_digest)
         return time.perf_counter()

@@ -27,6 +27,7 @@ from ony_core.server.keyring import Keyring
 from ony_core.server.message import Request
 from ony_core.server.telephone import Telephone
 from ony_core.store import Store, rows
+from tests.server.world import waited
 from tests.sim.call import VirtualTime
 from tests.sim.laml import Provider
 from tests.sim.phone import Phone
@@ -120,10 +121,10 @@ class House:
 
     def decided(self, request_id: str) -> rows.Handoff:
         """The handoff as soon as nobody waits for it any more."""
-        return self.do(self.desk.wait(self.connector, request_id, 20))
+        return self.do(waited(self.desk, self.connector, request_id, 20))
 
     def handoff(self, request_id: str) -> rows.Handoff:
-        return self.do(self.desk.wait(self.connector, request_id, 0))
+        return self.do(waited(self.desk, self.connector, request_id, 0))
 
     def code(self) -> str:
         """The code of the clock's present step."""

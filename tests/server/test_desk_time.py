@@ -9,7 +9,7 @@ from ony_core.errors import Refused
 from ony_core.handoff import Head
 from ony_core.server.desk import Desk
 from ony_core.store import rows
-from tests.server.world import COMMIT, WRONG, Hall, Person, brought_to, running
+from tests.server.world import COMMIT, WRONG, Hall, Person, brought_to, running, waited
 
 # ---------------------------------------------------------------- claims
 
@@ -83,7 +83,7 @@ async def test_a_connector_revoked_meanwhile_claims_nothing_and_hears_nothing(ha
     hall.write(lambda org: org.revoke_connector(hall.owner.connector_id))
     assert await hall.claims(asked) == "connector_revoked"
     with pytest.raises(Refused, match="connector revoked"):
-        await hall.desk.wait(hall.owner.connector, asked.request_id, 0)
+        await waited(hall.desk, hall.owner.connector, asked.request_id, 0)
     assert hall.state(asked) == "approved"
 
 
@@ -94,11 +94,11 @@ async def test_a_connector_revoked_meanwhile_claims_nothing_and_hears_nothing(ha
 @running
 async def test_who_waits_hears_the_decision_at_once(hall, decision, state):
     asked = await hall.held(COMMIT)
-    waiting = [asyncio.ensure_future(hall.desk.wait(hall.owner.connector, asked.request_id, 25)) for _ in range(3)]
+    waiting = [asyncio.ensure_future(waited(hall.desk, hall.owner.connector, asked.request_id, 25)) for _ in range(3)]
     await asyncio.sleep(0)
     await hall.presses(asked, decision)
     assert [row.state for row in await asyncio.wait_for(asyncio.gather(*waiting), 5)] == [state] * 3
-    assert not hall.desk._waiting
+    assert not any(hall.desk.waiting.taken.values())
 
 
 @running
@@ -106,7 +106,7 @@ async def test_who_waits_for_another_connectors_request_hears_nothing(hall):
     asked = await hall.held()
     neighbour = Person(hall, hall.org_id, "neighbour@example.com")
     with pytest.raises(Refused) as refused:
-        await hall.desk.wait(neighbour.connector, asked.request_id, 25)
+        await waited(hall.desk, neighbour.connector, asked.request_id, 25)
     assert refused.value.reason == "unknown_request"
     with pytest.raises(Refused):
         await hall.desk.cancel(neighbour.connector, asked.request_id)
@@ -116,7 +116,7 @@ async def test_who_waits_for_another_connectors_request_hears_nothing(hall):
 @running
 async def test_an_unanswered_request_expires_and_stops_ringing(hall):
     asked = await hall.held()
-    waiting = asyncio.ensure_future(hall.desk.wait(hall.owner.connector, asked.request_id, 25))
+    waiting = asyncio.ensure_future(waited(hall.desk, hall.owner.connector, asked.request_id, 25))
     await asyncio.sleep(0)
     hall.clock.pass_(299)
     await hall.desk.sweep_once()
@@ -159,7 +159,7 @@ async def test_a_channel_that_cannot_stop_takes_no_decision_back_and_does_not_en
     assert await hall.presses(asked) == "approved"
     sweeping = asyncio.ensure_future(hall.desk.sweep())
     hall.clock.pass_(300)
-    row = await asyncio.wait_for(hall.desk.wait(hall.owner.connector, other.request_id, 20), 25)
+    row = await asyncio.wait_for(waited(hall.desk, hall.owner.connector, other.request_id, 20), 25)
     assert row.state == "expired"
     await asyncio.sleep(0)
     assert not sweeping.done()

@@ -12,7 +12,7 @@ from ony_core.server.freeze import Freezer
 from ony_core.server.passwords import Doorkeeper
 from ony_core.store import rows
 from tests.server.office import refused, request, said
-from tests.server.world import WRONG, Hall, running
+from tests.server.world import WRONG, Hall, running, waited
 from tests.store.world import Clock
 
 EMAIL, PASSWORD = "owner@example.com", "correct horse battery"
@@ -50,7 +50,7 @@ async def test_the_password_alone_stops_what_waits_and_what_was_approved_and_all
 @running
 async def test_a_parked_connector_hears_it_at_once(hall):
     asked = await hall.held()
-    parked = asyncio.create_task(hall.desk.wait(hall.owner.connector, asked.request_id, 20))
+    parked = asyncio.create_task(waited(hall.desk, hall.owner.connector, asked.request_id, 20))
     await asyncio.sleep(0)
     await freezer(hall).freeze(brake())
     assert (await parked).reason == "frozen"

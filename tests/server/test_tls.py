@@ -13,7 +13,8 @@ from ony_core.connector import enrolled
 from ony_core.connector.link import Link, Unreachable
 from ony_core.errors import OnyError
 from ony_core.server import tls
-from tests.server.listening import QUICK, Client, Listening
+from ony_core.server.message import Response
+from tests.server.listening import PATIENT, QUICK, Client, Listening
 from tests.server.serving import Server, ony
 from tests.store.world import Clock
 
@@ -51,6 +52,23 @@ def test_a_client_that_knows_the_authority_is_answered_and_no_other(tmp_path, pa
             get(server.port, ssl.create_default_context())
         with pytest.raises(ssl.SSLCertVerificationError):
             get(server.port, trusted(tmp_path), "127.0.0.2")
+
+
+def test_a_kept_connection_is_answered_again_and_again(tmp_path, pair):
+    request = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
+    with Listening(tls=tls.Certificates(*pair).context) as server:
+        plain = server.connect().sock
+        with trusted(tmp_path).wrap_socket(plain, server_hostname="127.0.0.1") as sock:
+            assert [Client(sock).say(request).reply()[0] for _ in range(4)] == [200] * 4
+
+
+def test_a_large_answer_reaches_a_slow_reader_whole(tmp_path, pair):
+    async def large(request):
+        return Response(200, b"x" * 3_000_000)
+
+    with Listening(limits=PATIENT, tls=tls.Certificates(*pair).context) as server:
+        server.answers["/a"] = large
+        assert get(server.port, trusted(tmp_path)).count(b"x") >= 3_000_000
 
 
 def test_a_connector_believes_the_named_authority_alone(tmp_path, pair):

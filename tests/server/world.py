@@ -1,6 +1,7 @@
 """A desk without a network: real store, keyring, log and desk; the outside world is one channel that does as it is told, and one person."""
 
 import asyncio
+import contextlib
 from functools import wraps
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +18,8 @@ from ony_core.model import Approver, Fact, Pending
 from ony_core.server import keyring
 from ony_core.server.audit import Log
 from ony_core.server.desk import Desk
+from ony_core.server.message import Response
+from ony_core.states import WAITING
 from ony_core.store import Store, rows
 from tests.store.world import Clock
 
@@ -48,6 +51,25 @@ class Bell:
 
     async def stop(self, org_id: str, row: rows.Handoff) -> None:
         self.stopped.append(row.id)
+
+
+async def waited(desk: Desk, connector: rows.Connector, request_id: str, seconds: float) -> rows.Handoff:
+    """As a connector that waits: the handoff once it is no longer waiting, or as it stands after `seconds`."""
+    row, called = desk.look(connector.org_id, connector.id, request_id), asyncio.Event()
+    if row.state not in WAITING or not seconds:
+        return row
+    place = desk.waiting.enter(row.org_id, row.id, seconds, _unasked)
+    place.wake = called.set
+    try:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(called.wait(), seconds)
+    finally:
+        place.leave()
+    return desk.look(connector.org_id, connector.id, request_id)
+
+
+async def _unasked() -> Response:
+    raise AssertionError("the connection asks for the answer, and here is none")
 
 
 class Person:

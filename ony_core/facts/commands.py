@@ -141,7 +141,7 @@ def finish(
 ) -> Flow:
     """Adds the facts of a parsed line: the command itself, then each file it touches. seen: targets that its handler found."""
     program = line.program
-    line.traits |= traits | _test_data(shell, program)
+    line.traits |= traits | _test_data(shell, program, line)
     taints = stdin.taints.union(*(w.taints for w in line.operands), *(v.taints for _, v in line.values))
     targets = targets_of(shell.call, line) + seen
     if UNLISTED in line.verb:
@@ -162,10 +162,11 @@ def finish(
     return Flow(None, taints | frozenset(tables().words["outputs"].get(program.name, ())))
 
 
-def _test_data(shell: "Shell", program: Program) -> set[str]:
+def _test_data(shell: "Shell", program: Program, line: Line) -> set[str]:
     """`RAILS_ENV=test rails db:drop`: a variable of the call sends the program to the data of the tests."""
     names = tables().words["test_environment"].get(program.name, ())
-    return {"test_data"} if any(shell.variables.get(name, Word("")).text == "test" for name in names) else set()
+    said = any(shell.variables.get(name, Word("")).text == "test" for name in names)
+    return {"test_data"} if said or any(word.text == f"{name}=test" for name in names for word in line.operands) else set()
 
 
 @lru_cache(maxsize=1024)

@@ -4,7 +4,7 @@ The table `escapes` says for each program, by the name it is called by, which of
 run (shell text), hook (a command that gets arguments), words and words:N (the rest is a command, after N more words), commas (a command
 with commas between its words), code and code:LANGUAGE (program text), load (a file of code), hold (the word alone is enough),
 run:PATTERN and hold:PATTERN (only where the value matches), shows (text that may
-print secrets of the environment). A key is a flag, leading operands, both ("open -e"), "stdin" for what it
+print secrets of the environment) and shows:PATTERN. A key is a flag, leading operands, both ("open -e"), "stdin" for what it
 reads, or "" for any operand. The table `sessions` names programs that wait for commands, with the words that keep them from it.
 """
 
@@ -109,7 +109,8 @@ def _act(shell: "Shell", program: Program, role: str, value: Word, rest: list[Wo
             shell, pattern or program.name, value.text if value.known or not value.taints & {"network", "decoded"} else None, value.taints
         )
     elif kind == "shows":
-        shell.call.add("command", "env", traits=(shown.TAINT,)) if shown.in_text(value.text) else None
+        if re.search(pattern, value.text) if pattern else shown.in_text(value.text):
+            shell.call.add("command", "env", traits=(shown.TAINT,))
     elif kind == "make" and len(value.text) > commands.LONGEST:
         shell.call.opaque("too_deep")
     elif kind == "make":

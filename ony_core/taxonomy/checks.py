@@ -39,7 +39,7 @@ def _role(role: str, words: dict[str, Any], programs: dict[str, "Program"]) -> b
     kind, colon, given = role.partition(":")
     if kind not in ESCAPES or not colon:
         return kind in ESCAPES
-    if kind in ("run", "hold"):
+    if kind in ("run", "hold", "shows"):
         return pattern(given)
     return given.isdigit() if kind == "words" else kind == "code" and (given in words.get("languages", {}) or given in programs)
 

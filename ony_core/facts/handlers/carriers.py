@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ony_core.facts import commands, files
 from ony_core.facts.argv import Line, read
+from ony_core.facts.handlers.network import url_traits
 from ony_core.facts.handlers.remote import far
 from ony_core.facts.sql import statements
 from ony_core.facts.words import EMPTY, HOLE, UNKNOWN, Flow, Word
@@ -32,13 +33,19 @@ def inner(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> F
     line = read(program, [word for word in words if not any(word is other for other in carried)])[0] if carried else whole
     line.operands += carried
     looked = frozenset({"read_through"}) if carried and kind != "runs_program" else frozenset()
-    commands.finish(shell, line, stdin, _direction(shell, line, words) | looked)
+    commands.finish(shell, line, stdin, _direction(shell, line, words) | looked | _emulated(line))
     if "help" in line.traits:
         return UNKNOWN
     _flag_texts(shell, program, line)
     if carried:
         _run(shell, kind, before, carried, stdin)
     return Flow(None, frozenset({"remote_output"}) if kind == "runs_far" else frozenset())
+
+
+def _emulated(line: Line) -> frozenset[str]:
+    """`--endpoint-url http://localhost:4566`: no cloud is asked, but something on this computer that stands for one."""
+    address = line.value("--endpoint-url")
+    return frozenset({"localhost"}) if address is not None and address.known and "localhost" in url_traits(address.text) else frozenset()
 
 
 def _carried(program: Program, line: Line, words: list[Word]) -> tuple[str, list[Word], str]:

@@ -20,9 +20,9 @@ def assigned(shell: "Shell", name: str, node: Any, more: bool) -> None:
     """`a=(x y)`, `a+=(z)`, `a[1]=x`, `a=x`; whatever else may have happened to it, its words are unknown."""
     from ony_core.facts.expand import listed, text_of
 
-    target, value = node.child_by_field_name("name"), node.child_by_field_name("value")
+    value = node.child_by_field_name("value")
     held = shell.arrays.pop(name, None)
-    if value is None or value.type != "array" or target.type == "subscript" or (more and held is None and name in shell.variables):
+    if value is None or value.type != "array" or (more and held is None and name in shell.variables):
         return
     before = held if more and held is not None else ()
     if any(_KEYED.match(text_of(child)) for child in value.named_children):

@@ -23,6 +23,7 @@ _GLOB = re.compile(r"(?<!\\)[*?\[]")
 _BLANKS = re.compile(r"[ \t\n]+")
 _ESCAPE = re.compile(r"\\(\n|.)", re.DOTALL)
 _IN_QUOTES = re.compile(r'\\([$`"\\\n])')
+_IN_BODY = re.compile(r"\\([$`\\\n])")
 _ANSI = re.compile(r"\\(x[0-9A-Fa-f]{1,2}|u[0-9A-Fa-f]{1,4}|U[0-9A-Fa-f]{1,8}|[0-7]{1,3}|c.|.)", re.DOTALL)
 _EVERY_ARGUMENT = re.compile(r'"\$(?:@|\{@(?::([1-9]\d{0,3})(?::(\d{1,3}))?)?\})"\Z')
 _LETTERS = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "e": "\x1b", "E": "\x1b", "f": "\f", "v": "\v", "\n": ""}
@@ -87,10 +88,10 @@ def _one(shell: "Shell", node: Any) -> Word:
     kind = node.type
     if kind == "raw_string":
         return Word(text_of(node)[1:-1], quoted=True)
-    if kind in ("number", "variable_name", "file_descriptor", "test_operator", "regex", "extglob_pattern", "heredoc_content"):
+    if kind in ("number", "variable_name", "file_descriptor", "test_operator", "regex", "extglob_pattern"):
         return Word(text_of(node))
-    if kind == "string_content":
-        return Word(_IN_QUOTES.sub(lambda m: "" if m[1] == "\n" else m[1], text_of(node)), quoted=True)
+    if kind in ("string_content", "heredoc_content"):
+        return _plain_piece(node.text, kind == "heredoc_content")
     if kind == "ansi_c_string":
         return Word(ansi(text_of(node)[2:-1]), quoted=True)
     if kind in ("string", "translated_string", "heredoc_body"):
@@ -104,23 +105,26 @@ def _one(shell: "Shell", node: Any) -> Word:
 
 
 def _string(shell: "Shell", node: Any) -> Word:
-    """A double-quoted string: its pieces with nothing between them but what stood there (the grammar leaves out some blanks)."""
-    source, base = node.text, node.start_byte
-    if not node.named_children:
-        raw = text_of(node)
-        return Word(_IN_QUOTES.sub(lambda m: "" if m[1] == "\n" else m[1], raw.strip('"') if node.type == "string" else raw), quoted=True)
+    """A double-quoted string or a here document: its pieces with nothing between them but what stood there (the grammar leaves out
+    some blanks, and all of a here document before its first expansion).
+    """
+    source, base, body = node.text, node.start_byte, node.type == "heredoc_body"
     pieces: list[Word] = []
-    at = node.named_children[0].start_byte if node.type == "heredoc_body" else base + source.index(b'"') + 1
+    at, end = (0, len(source)) if body else (source.index(b'"') + 1, len(source) - 1)
     for child in node.named_children:
-        pieces.append(Word(_decoded(source[at - base : child.start_byte - base]), quoted=True))
+        pieces.append(_plain_piece(source[at : child.start_byte - base], body))
         inner = _value(shell, child) if child.type in ("simple_expansion", "expansion") else None
         if inner is None:
             inner = shell.substitute(child) if child.type == "command_substitution" else _one(shell, child)
         pieces.append(inner)
-        at = child.end_byte
-    end = len(source) - (0 if node.type == "heredoc_body" else 1)
-    pieces.append(Word(_decoded(source[at - base : end]), quoted=True))
+        at = child.end_byte - base
+    pieces.append(_plain_piece(source[at:end], body))
     return replace(_joined(pieces), glob=False, quoted=True)
+
+
+def _plain_piece(source: bytes, body: bool = False) -> Word:
+    """Quoted text without the backslashes that the shell takes away."""
+    return Word((_IN_BODY if body else _IN_QUOTES).sub(lambda m: m[1].strip("\n"), _decoded(source)), quoted=True)
 
 
 def _concatenation(shell: "Shell", node: Any) -> list[Word]:
@@ -249,6 +253,8 @@ def _defaulted(shell: "Shell", name: str, operator: str, default: Word) -> Word:
         return value if known is not None or not shell.inherited(name) else shell.variable(name)
     if operator in (":+", "+") and known is not None:
         return default if counts else Word("")
+    if operator in (":?", "?") and known is not None and counts:
+        return known
     return hole(*(known.taints if known else ()))
 
 

@@ -43,8 +43,6 @@ def _body(shell: "Shell", node: Any, quoted: bool) -> Flow:
 def _beside(shell: "Shell", node: Any, child: Any, waiting: list[Any], tails: list[Any]) -> None:
     if child.type.endswith("_redirect"):
         waiting.append(child)
-    elif child.type == "ERROR":
-        shell.call.opaque("unparsed")
     elif child.is_named and child.type not in ("heredoc_start", "heredoc_end", "file_descriptor"):
         argument = node.field_name_for_child(node.children.index(child)) == "argument"
         tails.extend([] if argument else [child])

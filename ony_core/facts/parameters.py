@@ -1,6 +1,6 @@
 """`${name…}`: what is left of a value that is known, as bash and zsh work it out (bash manual, "Shell Parameter Expansion").
 
-Only literal patterns; whatever holds an expansion of its own, or is not understood, answers None.
+Whatever holds an expansion of its own, or is not understood, answers None.
 """
 
 import re
@@ -27,8 +27,7 @@ MAX_TEXT = 4096
 def value(shell: "Shell", raw: str) -> Word | None:
     """The word that an expansion becomes; None where this module has no opinion."""
     if found := _INDIRECT.fullmatch(raw):
-        name = shell.variable(found[1])
-        return shell.variable(name.text) if name.known and name.text.isidentifier() else hole()
+        return shell.variable(shell.variable(found[1]).text)
     if found := _ELEMENT.fullmatch(raw):
         return arrays.element(shell, found[1], found[2])
     if found := _KEYED.fullmatch(raw):
@@ -47,7 +46,7 @@ def value(shell: "Shell", raw: str) -> Word | None:
 
 
 def _changed(text: str, operator: str, operand: str) -> str | None:
-    if "\0" in text or len(text) > MAX_TEXT:
+    if "\0" in text or len(text) > MAX_TEXT or "[:" in operand:
         return None
     if operator in ("#", "##", "%", "%%"):
         return _trimmed(text, operator, operand)
@@ -63,7 +62,7 @@ def _changed(text: str, operator: str, operand: str) -> str | None:
 
 def _trimmed(text: str, operator: str, pattern: str) -> str:
     """The shortest or longest beginning or end that fits is taken away."""
-    fits, size = _pattern(pattern).fullmatch, len(text)
+    fits, size = re.compile(_pattern(pattern), re.DOTALL).fullmatch, len(text)
     lengths = range(size + 1) if len(operator) == 1 else range(size, -1, -1)
     if operator[0] == "#":
         return next((text[n:] for n in lengths if fits(text[:n])), text)
@@ -71,10 +70,13 @@ def _trimmed(text: str, operator: str, pattern: str) -> str:
 
 
 def _replaced(text: str, operator: str, operand: str) -> str | None:
+    """`/` the first, `//` every one, `/#` at the beginning, `/%` at the end. How far a `*` reaches there is not worked out."""
     pattern, _, new = operand.partition("/")
-    if operator[-1] in "#%" or not pattern or set(pattern) & set("*?[") or "&" in new:
+    if not pattern or "*" in pattern or "&" in new:
         return None
-    return text.replace(pattern, new, 1 if operator == "/" else -1)
+    found = _pattern(pattern)
+    place = {"/#": rf"\A(?:{found})", "/%": rf"(?:{found})\Z"}.get(operator, found)
+    return re.sub(place, lambda _: new, text, count=0 if operator == "//" else 1)
 
 
 def _sliced(text: str, operand: str) -> str | None:
@@ -93,5 +95,6 @@ def _sliced(text: str, operand: str) -> str | None:
 
 
 @lru_cache(maxsize=256)
-def _pattern(pattern: str) -> re.Pattern[str]:
-    return re.compile(translate(pattern), re.DOTALL)
+def _pattern(pattern: str) -> str:
+    """The regular expression of a shell pattern, which may stand anywhere in a text."""
+    return translate(pattern.replace("[^", "[!"))[:-2]  # without the mark of the text's end

@@ -35,8 +35,6 @@ def around(shell: "Shell", redirects: list[Any], stdin: Flow, run: Callable[[Flo
     outputs: list[tuple[Word, bool, bool]] = []
     tails: list[Any] = []
     waiting = list(redirects)
-    if not waiting:
-        return run(stdin)
     given = stdin
     while waiting:
         redirect = waiting.pop(0)
@@ -66,8 +64,6 @@ def file(shell: "Shell", node: Any, given: Flow, outputs: list[tuple[Word, bool,
     descriptor = next((text_of(c) for c in node.named_children if c.type == "file_descriptor"), "")
     targets = [word_of(shell, d) for d in node.children_by_field_name("destination")]
     target = targets[0] if targets else hole()
-    if any(c.type == "ERROR" for c in node.children):
-        shell.call.opaque("unparsed")
     if operator.endswith("&-") or (operator in (">&", "<&") and (target.text.isdigit() or target.text == "-")):
         known = shell.descriptors.get(target.text)
         if known is not None and operator == ">&":
@@ -77,7 +73,7 @@ def file(shell: "Shell", node: Any, given: Flow, outputs: list[tuple[Word, bool,
     if operator in ("<", "<>"):
         return read_from(shell, target)
     shell.descriptors[descriptor] = target
-    outputs.append((target, operator in (">>", "&>>"), descriptor in ("", "1") or (descriptor not in ("2",) and bool(descriptor))))
+    outputs.append((target, operator in (">>", "&>>"), descriptor != "2"))
     return given
 
 

@@ -73,7 +73,6 @@ _WAYS: dict[str, Callable[["Shell", Any, Flow], Flow]] = {
     "c_style_for_statement": branches.loop,
 }
 _TIMED = re.compile(r"(?m)(^|[;&|(]\s*)time(?:\s+-p)?\s+(?=[({])")  # the grammar knows no `time` before a group
-_LISTING = re.compile(r"\w+(?:\s+-[px]+)*")  # `export -p`, which prints every variable
 _IN_BACKTICKS = re.compile(r"\\([$`\\])")
 _TOLD = {"HOME": "~", "TMPDIR": "/tmp", "IFS": " \t\n", "?": "0", "SHELL": "bash", "UID": "1000", "EUID": "1000"}  # noqa: S108  a name in the call that is judged
 
@@ -210,8 +209,6 @@ class Shell:
             self._assign(node, exported=False)
             return EMPTY
         word = node.children[0].type if node.type == "declaration_command" else ""
-        if word in ("export", "declare", "typeset") and _LISTING.fullmatch(text_of(node)):
-            return commands.run(self, [Word("set")], EMPTY)
         first = {child.id: self._value(child) for child in node.named_children if word and child.type == "variable_assignment"}
         out = EMPTY
         if word in ("declare", "typeset", "export", "local", "readonly"):

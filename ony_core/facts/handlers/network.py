@@ -9,7 +9,7 @@ from ony_core.facts import commands, files
 from ony_core.facts.argv import Line, read
 from ony_core.facts.secrets import token_shaped
 from ony_core.facts.targets import target
-from ony_core.facts.words import EMPTY, HOLE, UNKNOWN, Flow, Word
+from ony_core.facts.words import EMPTY, HOLE, Flow, Word
 from ony_core.model import Target
 from ony_core.taxonomy.tables import Program, tables
 
@@ -21,19 +21,26 @@ _LOCAL = re.compile(r"^(?:localhost|127\.\d+\.\d+\.\d+|\[?::1\]?|0\.0\.0\.0|host
 _METADATA = re.compile(
     r"^(?:169\.254\.169\.254|169\.254\.170\.2|metadata\.google\.internal|metadata\.goog|metadata|instance-data(?:\.ec2\.internal)?|169\.254\.169\.254\.[\w.]+|169\.254\.170\.23|192\.0\.0\.192|100\.100\.100\.200|\[?fd00:ec2::254\]?)$"
 )
-_BODY = (
-    "-d",
-    "--data",
-    "--data-raw",
-    "--data-binary",
-    "--data-urlencode",
-    "--data-ascii",
-    "--json",
-    "-F",
-    "--form",
-    "--form-string",
-    "--url-query",
-)
+_AT = re.compile(r"@(.+)")
+_NAME_AT = re.compile(r"[^=@]*@(.+)")
+_FORM = re.compile(r"[^=]*=[@<]\"?([^;\"]+)")
+_BODY: dict[str, re.Pattern[str] | None] = {  # how a flag of curl or wget that carries a body names a file (curl(1))
+    "-d": _AT,
+    "--data": _AT,
+    "--data-ascii": _AT,
+    "--data-binary": _AT,
+    "--json": _AT,
+    "--data-urlencode": _NAME_AT,
+    "--url-query": _NAME_AT,
+    "--variable": _NAME_AT,
+    "-F": _FORM,
+    "--form": _FORM,
+    "--data-raw": None,
+    "--form-string": None,
+    "--post-data": None,
+    "--body-data": None,
+}
+_HEADER = ("-H", "--header", "-u", "--user", "-b", "--cookie", "-A", "--user-agent", "-e", "--referer")
 _LOGS_IN = re.compile(r"^\w+://[^/?#]*@")
 _DESTROYS = re.compile(r"(?i)[/_.-](?:delete|destroy|drop|purge|truncate|flush|terminate|shutdown|_close|wipe|reset)|_cluster/settings")
 _ACTS = re.compile(
@@ -45,7 +52,15 @@ _QUESTIONS = re.compile(
     r"|indexes/[^/]+/(?:search|documents/fetch)|multi-search|multi_search|api/v1/(?:query|query_range|series|labels)|select)/?(?:\?[^?]*)?$"
 )
 _QUESTION_BODY = re.compile(r"\s*$|\s*[{\[]|(?:query|q|match\[\]|start|end|step|time|limit)=")
-_METHODS = {"GET": "reads", "HEAD": "reads", "OPTIONS": "reads", "DELETE": "deletes", "PUT": "sends", "POST": "sends", "PATCH": "sends"}
+_OWN_END = re.compile(r"(?i)unix(?:-connect|-client)?:")  # a socket of this computer, as socat spells it
+_FAR_END = re.compile(
+    r"(?i)(?:tcp|udp|udplite|openssl|ssl|sctp|dccp|ip|proxy|socks\w*?)[46]?(?:-(?:connect|client|sendto|datagram))?:(?P<host>.*)"
+)
+_ITEM = re.compile(r"[^:=@]*(?P<sign>==@?|:=@?|=@|:@|=|@|:)(?P<value>.*)", re.DOTALL)  # https://httpie.io/docs/cli/request-items
+_SAVED_AS = {"curl": ("-o", "--output"), "wget": ("-O", "--output-document"), "aria2c": ("--out",), "http": ("-o", "--output")}
+_NAMED_BY_ADDRESS = {"curl": {"-O", "--remote-name"}, "http": {"-d", "--download"}}  # wget and aria2c do so without a flag
+_SAVED_IN = ("-P", "--directory-prefix", "--output-dir", "--dir")
+_METHODS = {"GET": "reads", "HEAD": "reads", "OPTIONS": "reads", "DELETE": "deletes"}  # every other one sends
 
 
 def url_traits(text: str) -> set[str]:
@@ -85,14 +100,20 @@ def carries(url: str) -> bool:
     except ValueError:
         return True
     values = [value for _, _, value in (pair.partition("=") for pair in query.split("&"))]
-    long = [value for value in values if len(value) >= 40 and _random(value)] + [x for x in labels if len(x) >= 40 and "-" not in x]
+    long = [value for value in values if _random(value)] + [x for x in labels if len(x) >= 40 and "-" not in x]
     return password is not None or bool(long)
 
 
 def _random(text: str) -> bool:
     """Letters and digits without a break, longer than a digest of a commit or a page's identifier in hexadecimal."""
     run = max(re.findall(r"[A-Za-z0-9+/=_%-]+", text), key=len, default="")
-    return len(run) >= 40 and not re.fullmatch(r"[0-9a-fA-F-]+", run) and re.search(r"\d", run) is not None and run.count("-") < 3
+    return len(run) >= 40 and not re.fullmatch(r"[0-9a-fA-F-]+", run) and re.search(r"\d", run) is not None and not _is_words(run)
+
+
+def _is_words(run: str) -> bool:
+    """What people wrote, with `-`, `+` or an encoded space in between: no long text of a machine breaks so often."""
+    words = re.split(r"[-+]|%20", run)
+    return len(words) > 3 and len(run) / len(words) <= 16
 
 
 def _plain_host(host: str) -> str:
@@ -101,8 +122,8 @@ def _plain_host(host: str) -> str:
         if re.fullmatch(r"0x[0-9a-f]+|\d{8,10}", host):
             return str(IPv4Address(int(host, 0)))
         if re.fullmatch(r"(?:0x[0-9a-f]+|0?\d+)(?:\.(?:0x[0-9a-f]+|0?\d+)){3}", host):
-            return ".".join(str(int(p, 16 if p.startswith("0x") else 8 if p.startswith("0") and p != "0" else 10)) for p in host.split("."))
-        mapped = IPv6Address(host.strip("[]")).ipv4_mapped if ":" in host else None
+            return ".".join(str(int(p, 16 if p.startswith("0x") else 8 if p.startswith("0") else 10)) for p in host.split("."))
+        mapped = IPv6Address(host).ipv4_mapped if ":" in host else None
         return str(mapped) if mapped else host
     except ValueError:
         return host
@@ -121,157 +142,149 @@ def curl(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
     if "help" in line.traits:
         shell.call.add("command", program.name, traits=("help",))
         return Flow(None)
+    commands.flag_values(shell, line, stdin=stdin)
     urls = line.operands + line.all("--url")
-    traits: set[str] = set()
-    for url in urls:
-        traits |= url_traits(url.text)
-        if "local_file" in url_traits(url.text):
-            files.read_file(shell, url.part(url.text.removeprefix("file://")))
-    if len(urls) > 1 and any("localhost" not in url_traits(u.text) for u in urls):
-        traits.discard("localhost")
-    body, taints = _body(shell, line, stdin)
+    traits = _places(shell, urls)
+    taken = [stdin.taints if f.text in ("-", ".", "/dev/stdin") else files.read_file(shell, f) for f in _files(line)]
+    taints = frozenset().union(*taken, *(v.taints for f, v in line.values if f in _BODY))
     method = (line.value("-X", "--request", "--method") or Word("")).text.upper()
-    upload = line.value("--upload-file", "--post-file", "--body-file", *(["-T"] if program.name == "curl" else []))
-    if upload is not None:
-        taints |= stdin.taints if upload.text in ("-", ".") else files.read_file(shell, upload) | _copied(shell, upload)
-    reads_body = "-G" in line.flags or "--get" in line.flags
-    verb = _METHODS.get(method, "sends") if method else "sends" if (body and not reads_body) or upload is not None else "reads"
-    if verb == "reads" and (body or upload is not None) and not reads_body:
+    body = any(f in _BODY for f, _ in line.values) and not line.flags & {"-G", "--get"}
+    verb = _METHODS.get(method, "sends") if method else "reads"
+    if verb == "reads" and (body or taken):
         verb = "sends"
-    if verb == "reads" and method in ("GET", "HEAD", "OPTIONS") and body and upload is None:
-        verb = "reads" if not taints & {"secret"} else "sends"
-    for word in (*urls, *line.all("-H", "--header", "-u", "--user", "-b", "--cookie", "-A", "--user-agent", "-e", "--referer")):
-        taints |= word.taints & {"secret"}
-    if "localhost" not in traits and any("secret_variable" in url.taints and not _LOGS_IN.search(url.text) for url in urls):
-        taints |= {"secret"}  # a token in a header belongs to the service; one in an address is what it says
-    if taints & {"secret"} and "localhost" not in traits:
-        verb = "sends"
-    if any(HOLE in url.text and "decoded" in url.taints for url in urls) and "localhost" not in traits:
-        verb = "sends"  # an address with something in it that was encoded on the way
+    heads = [files.read_file(shell, word.part(word.text[1:])) for word in line.all("-H", "--header") if word.text[:1] == "@"]
+    spoken = taints.union(*heads, *(word.taints for word in (*urls, *line.all(*_HEADER)))) & {"secret"}
+    if "localhost" not in traits:
+        if any("secret_variable" in url.taints and not _LOGS_IN.search(url.text) for url in urls):
+            spoken |= {"secret"}  # a token in a header belongs to the service; one in an address is what it says
+        if any(HOLE in url.text and "decoded" in url.taints for url in urls):
+            verb = "sends"  # an address with something in it that was encoded on the way
+    if method in ("", "POST", "GET") and not taken and _asks(urls, line):
+        verb = "reads"
     if verb == "sends" and any(_DESTROYS.search(u.text) for u in urls):
         verb = "deletes"
-    if verb == "reads" and any(_ACTS.search(u.text) for u in urls):
+    if any(_ACTS.search(u.text) for u in urls):
         verb = "deletes"  # servers that are told what to do by a GET: Solr, Hadoop
-    if verb == "sends" and method in ("", "POST", "GET") and _asks(urls, line, taints):
-        verb = "reads"
-    for name in ("-K", "--config"):
-        if line.value(name) is not None:
-            verb = "sends"
-            traits.add("address_unknown")
-    traits |= taints & {"secret"}
-    if taints & {"secret"} or upload is not None or any(_names_file(v) for f, v in line.values if f in _BODY):
-        traits.add("from_file")
-    if line.value("-o", "--output", "-O", "--output-document") is not None:
+    if line.value("-K", "--config") is not None:
+        verb = "sends"
+        traits = traits - {"localhost"} | {"address_unknown"}
+    traits |= spoken | ({"from_file"} if taken else set())
+    if line.value(*_SAVED_AS[program.name]) is not None:
         traits.add("saves")
     shell.call.add("network", program.name, (verb,), (), len(urls), _hosts(shell, urls), traits)
     return _saved(shell, line, urls)
 
 
-def _asks(urls: list[Word], line: Line, taints: frozenset[str]) -> bool:
+def _places(shell: "Shell", urls: list[Word]) -> set[str]:
+    """Where the addresses lead: to this computer only if all of them do."""
+    found = [url_traits(url.text) for url in urls]
+    for url, traits in zip(urls, found, strict=True):
+        if "local_file" in traits:
+            files.read_file(shell, url.part(url.text.partition("://")[2]))
+    return set().union(*found) - (set() if all("localhost" in traits for traits in found) else {"localhost"})
+
+
+def _files(line: Line) -> list[Word]:
+    """The files that are sent: uploads, and what stands as `@file` and the like in a body."""
+    named = [value for flag, value in line.values if flag in ("--upload-file", "--post-file", "--body-file")]
+    if line.program.name == "curl":
+        named += line.all("-T")
+    for flag, value in line.values:
+        pattern = _BODY.get(flag)
+        found = pattern.match(value.text) if pattern else None
+        named += [value.part(found[1])] if found else []
+    return named
+
+
+def _asks(urls: list[Word], line: Line) -> bool:
     """A question that search servers take as a body: plain text to an address whose path only searches."""
-    bodies = [v for f, v in line.values if f in _BODY]
-    plain = all(v.known and not _names_file(v) and _QUESTION_BODY.match(v.text) for v in bodies)
-    return bool(urls) and plain and not taints and not line.value("-T", "--upload-file") and all(_QUESTIONS.search(u.text) for u in urls)
+    plain = all(value.known and _QUESTION_BODY.match(value.text) for flag, value in line.values if flag in _BODY)
+    return bool(urls) and plain and all(_QUESTIONS.search(u.text) for u in urls)
 
 
 def _hosts(shell: "Shell", urls: list[Word]) -> tuple[Target, ...]:
     return tuple(dict.fromkeys(t for u in urls[:4] for t in host_of(shell.call, u.text)))
 
 
-def _names_file(value: Word) -> bool:
-    return value.text.startswith("@") or "=@" in value.text or "=<" in value.text
-
-
-def _body(shell: "Shell", line: Line, stdin: Flow) -> tuple[bool, frozenset[str]]:
-    """Whether a body is sent, and what it brings along: `@file`, `name=@file`, `@-`."""
-    taints: frozenset[str] = frozenset()
-    found = False
-    for flag, value in line.values:
-        if flag not in _BODY and flag not in ("--post-data", "--body-data"):
-            continue
-        found = True
-        taints |= value.taints
-        text = value.text.partition("=")[2] if "=@" in value.text or "=<" in value.text else value.text
-        if text[:1] in "@<" and flag not in ("--data-raw", "--form-string"):
-            name = text[1:].partition(";")[0]
-            taints |= (
-                stdin.taints
-                if name in ("-", "/dev/stdin")
-                else files.read_file(shell, value.part(name)) | _copied(shell, value.part(name))
-            )
-    return found, taints
-
-
-def _copied(shell: "Shell", word: Word) -> frozenset[str]:
-    made = files.made_at(shell, word)
-    return made.taints if made else frozenset()
-
-
 def _saved(shell: "Shell", line: Line, urls: list[Word]) -> Flow:
     """Where the answer goes: a file of that name, or standard output."""
     flow = Flow(None, frozenset({"network"}))
-    out = line.value("-o", "--output", "--output-document", "-O") if line.program.name != "curl" else line.value("-o", "--output")
-    if out is not None and out.text != "-":
+    name = line.program.name
+    out = line.value(*_SAVED_AS[name])
+    if out is not None and out.text not in ("-", "/dev/stdout"):
+        folder = line.value(*_SAVED_IN)
         files.write_file(shell, out, flow)
-        return EMPTY if line.program.name == "curl" else flow
-    if (line.program.name == "wget" and out is None) or (line.flags & {"-O", "--remote-name", "-J"} and line.program.name == "curl"):
-        folder = line.value("-P", "--directory-prefix", "--output-dir")
-        for url in urls:
-            name = url.text.split("?")[0].rstrip("/").rpartition("/")[2] or "index.html"
-            files.write_file(shell, Word((folder.text.rstrip("/") + "/" if folder else "") + name, taints=url.taints), flow)
+        if folder is not None:
+            files.write_file(shell, out.part(f"{folder.text}/{out.text}"), flow)
         return EMPTY
-    if line.program.name == "http" and out is None:
-        return flow
+    if out is None and (name not in _NAMED_BY_ADDRESS or line.flags & _NAMED_BY_ADDRESS[name]):
+        folder = line.value(*_SAVED_IN) or Word(".")
+        for url in urls:
+            for called in _names(url.text):
+                files.write_file(shell, Word(f"{folder.text}/{called}", taints=url.taints), flow)
+        return EMPTY
     return flow
 
 
+def _names(url: str) -> set[str]:
+    """What a file is called that is saved under the name in its address: with the query as wget does, and without as curl does."""
+    path, mark, query = re.sub(r"^\w+://", "", url).partition("#")[0].partition("?")
+    host, slash, path = path.partition("/")
+    name = path.rpartition("/")[2] or (host if HOLE in host and not slash else "index.html")
+    return {name, name + mark + query}
+
+
 def httpie(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
-    """http, https, xh: `[METHOD] URL [item…]`; an item with `=` or `:=` is a body."""
+    """http, https, xh: `[METHOD] URL [item…]`; an item with `=`, `:=` or `@` is a body."""
     line, _ = read(program, words)
-    operands = list(line.operands)
-    method = operands.pop(0).text if operands and operands[0].text.isupper() else ""
-    urls = operands[:1]
-    items = operands[1:]
-    sends = any(re.search(r"(?<![=:])(?::=|=(?!=)|@)", i.text) for i in items) or stdin.taints or stdin.text
-    verb = _METHODS.get(method, "sends") if method else "sends" if sends else "reads"
-    traits = url_traits(urls[0].text if urls else "")
-    taints = stdin.taints.union(*(i.taints for i in items))
-    for item in items:
-        name = item.text.partition("@")[2]
-        if name:
-            taints |= files.read_file(shell, item.part(name))
+    method = line.operands[0].text.upper() if len(line.operands) > 1 and line.operands[0].text.isalpha() else ""
+    urls = [w.part("localhost" + w.text) if w.text[:1] == ":" else w for w in line.operands[bool(method) :][:1]]
+    items = line.operands[bool(method) + 1 :]
+    found = [(item, one["sign"], one["value"]) for item in items if (one := _ITEM.match(item.text))]
+    taken = [files.read_file(shell, item.part(value)) for item, sign, value in found if "@" in sign]
+    sends = taken or any(sign in ("=", ":=") for _, sign, _ in found) or stdin.taints or stdin.text
+    verb = _METHODS.get(method, "sends") if method else "reads"
+    verb = "sends" if verb == "reads" and sends else verb
     verb = "deletes" if verb == "sends" and any(_DESTROYS.search(u.text) for u in urls) else verb
-    shell.call.add("network", program.name, (verb,), (), len(urls), _hosts(shell, urls), traits | (taints & {"secret"}))
-    return Flow(None, frozenset({"network"}))
+    spoken = stdin.taints.union(*taken, *(word.taints for word in (*urls, *items))) & {"secret"}
+    traits = _places(shell, urls) | spoken | ({"from_file"} if taken else set())
+    shell.call.add("network", program.name, (verb,), (), len(urls), _hosts(shell, urls), traits)
+    return _saved(shell, line, urls)
 
 
 def netcat(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
     """nc, ncat, socat, telnet: a raw connection; -e and EXEC: hand a shell to the other side."""
     line, _ = read(program, words)
+    if "help" in line.traits:
+        shell.call.add("command", program.name, traits=("help",))
+        return Flow(None)
     text = " ".join(w.text for w in words)
-    traits = set(line.traits) - {"unknown_word"}
-    if (line.values and any(f in ("-e", "-c", "--exec", "--sh-exec", "--lua-exec") for f, _ in line.values)) or re.search(
-        r"(?i)\b(exec|system|shell)\b", text
-    ):
+    traits = set(line.traits)
+    if line.value("-e", "-c") or re.search(r"(?i)\b(exec|system|shell)\b", text):
         traits.add("hands_over_shell")
     if "-z" in line.flags:
         traits.add("probe")
-    if line.flags & {"-l", "--listen"} or re.search(r"(?i)-listen:", text):
+    ends = [found for word in line.operands if (found := _FAR_END.match(word.text))]
+    if (line.flags & {"-l", "--listen"} or re.search(r"(?i)-listen:", text)) and all(_is_local(end) for end in ends):
         traits.add("listens")
     taints = stdin.taints
     for found in re.findall(r"(?i)(?:open|file|gopen):([^,\s]+)", text):
         taints |= files.read_file(shell, Word(found))
-    if stdin.taints & {"secret"} or taints & {"secret"}:
-        traits.add("secret")
-    if stdin is not EMPTY:
+    traits |= taints & {"secret"}
+    if stdin is not EMPTY or _OWN_END.search(text):
         traits.add("sends")
     asked = set((stdin.text or "").lower().split())
-    if asked and asked <= set(tables().words["names"]["socket_questions"]) and "hands_over_shell" not in traits:
+    if asked and asked <= set(tables().words["names"]["socket_questions"]):
         traits.add("probe")  # `echo stats | nc cache 11211`, `echo ruok | nc zk 2181`
-    if line.operands and "localhost" in url_traits(re.sub(r"(?i)^(?:tcp|udp|openssl)[46]?(?:-connect)?:", "", line.operands[0].text)):
+    if all(_is_local(end) for end in ends) if ends else "localhost" in url_traits(line.operands[0].text if line.operands else ""):
         traits.add("localhost")
     shell.call.add("network", program.name, ("socket",), (), len(line.operands), (), traits)
     return Flow(None, frozenset({"network"}))
+
+
+def _is_local(end: re.Match[str]) -> bool:
+    """Whether an address of socat leads to this computer. A proxy names a third place behind its own, which is no host at all."""
+    return "localhost" in url_traits(end["host"])
 
 
 def lookup(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
@@ -281,16 +294,19 @@ def lookup(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> 
     filled = any(HOLE in w.text and w.taints for w in line.operands)
     traits = set(line.traits) | (taints & {"secret"}) | ({"address_filled"} if filled else set())
     shell.call.add("command", program.name, line.verb, line.flags, len(line.operands), (), traits)
-    return Flow(None, frozenset({"network"}) if program.name == "dig" else UNKNOWN.taints)
+    return Flow(None, frozenset({"network"}))
 
 
 def rpc(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
     """grpcurl: `HOST list|describe` only asks; anything else calls a method."""
     line, _ = read(program, words)
+    if "help" in line.traits:
+        shell.call.add("command", program.name, traits=("help",))
+        return Flow(None)
     host = line.operands[0].text if line.operands else ""
     asks = any(word.text in ("list", "describe") for word in line.operands)
-    sent = line.value("-d", "--data")
-    traits = url_traits(host) | ((sent.taints if sent else frozenset()) & {"secret"})
+    taints = stdin.taints.union(*(sent.taints for sent in line.all("-d", "--data")))
+    traits = url_traits(host) | (taints & {"secret"})
     shell.call.add("network", program.name, ("reads" if asks else "sends",), (), len(line.operands), (), traits)
     return Flow(None, frozenset({"network"}))
 

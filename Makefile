@@ -6,6 +6,7 @@ ARGS ?=
 PY = .venv/bin/python
 PIP = $(PY) -m pip install --quiet --disable-pip-version-check
 STEPS = .venv/.installed
+TABLES = ony_core/taxonomy/compact.json
 
 .PHONY: help setup run test test-real soak bench dist lint audit clean
 .DELETE_ON_ERROR:
@@ -23,26 +24,26 @@ help:
   'make audit      pip-audit: known holes in what is installed (needs the network)' \
 	  'make clean      what the targets above made, except .venv'
 
-setup: $(STEPS)-run
+setup: $(STEPS)-run $(TABLES)
 
-run: $(STEPS)-run
+run: $(STEPS)-run $(TABLES)
 	.venv/bin/ony demo $(ARGS)
 
-test: $(STEPS)-test
+test: $(STEPS)-test $(TABLES)
 	@echo 'left out: tests/real (needs node, npm and the network: make test-real); full counts of the long suites (make soak)'
 	$(PY) -m pytest -rfEs -n 2 --dist loadfile tests $(ARGS)
 
-test-real: $(STEPS)-test
+test-real: $(STEPS)-test $(TABLES)
 	$(PY) -m pytest -rfEs -s -o norecursedirs='.*' tests/real $(ARGS)
 
-soak: $(STEPS)-test
+soak: $(STEPS)-test $(TABLES)
 	$(PY) -m pytest -rfEs --soak tests $(ARGS)
 	$(PY) -m tests.mutation
 
-bench: $(STEPS)-test
+bench: $(STEPS)-test $(TABLES)
 	$(PY) -m tests.bench $(ARGS)
 
-dist: $(STEPS)-dist
+dist: $(STEPS)-dist $(TABLES)
 	$(PY) scripts/dist.py
 
 lint: $(STEPS)-test
@@ -55,7 +56,7 @@ audit: $(STEPS)-test
 	$(PY) -m pip_audit --skip-editable --local
 
 clean:
-	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(TABLES) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(PY):
 	@command -v $(PYTHON) >/dev/null 2>&1 || { \
@@ -65,6 +66,9 @@ $(PY):
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
 	  echo "ony: $(PYTHON) cannot build a virtual environment: install its venv module (Debian, Ubuntu: apt install python3-venv), or name another Python with PYTHON=" >&2; exit 1; }
 	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
+
+$(TABLES): $(wildcard ony_core/taxonomy/*.toml ony_core/taxonomy/*.py) | $(PY)
+	$(PY) -m ony_core.taxonomy.compact
 
 $(STEPS)-run: pyproject.toml | $(PY)
 	$(PIP) -e .

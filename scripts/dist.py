@@ -28,6 +28,7 @@ def main() -> int:
     for folder in (DIST, BUILD):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
+    run("-m", "ony_core.taxonomy.compact")  # of these files, whatever lay there
     run("-m", "build", "--outdir", str(DIST), str(ROOT))
     wheel = next(DIST.glob("*.whl"))
     folders = (f"--distpath={DIST}", f"--workpath={BUILD / 'pyinstaller'}")

@@ -80,13 +80,13 @@ def of_modules(parts: list[str], tests: tuple[str, ...], most: int) -> dict[str,
 
 def examples() -> Iterable[Case]:
     """Every example of the tables and every entry of the book as a case of its own."""
-    from ony_core.taxonomy import tables
+    from ony_core.taxonomy import reading
     from tests.facts import book
     from tests.taxonomy import judging
 
     entries = [entry for page in book.files() for entry in book.entries(page.read_text("utf-8"))]
     told = [Case(f"book: {one.call}", lambda one=one: book.meaning(one.call) == one.meaning) for one in entries]
-    return told + [Case(f"$ {one}", lambda one=one: not judging.wrong(one)) for one in judging.examples(tables._documents())]
+    return told + [Case(f"$ {one}", lambda one=one: not judging.wrong(one)) for one in judging.examples(reading.documents())]
 
 
 def of_tables(most: int) -> tuple[int, int]:

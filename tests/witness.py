@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any, NamedTuple
 
-from ony_core.taxonomy import tables
+from ony_core.taxonomy import reading
 from tests import mutation_run
 from tests.facts import book
 from tests.mutants import Mutant, broken, mutants
@@ -95,7 +95,7 @@ def main(arguments: list[str]) -> int:
     wanted = None if only is None else {line[7:] for line in only if line.startswith("# left ")}
     subjects = [Subject(ROOT, part) for part in arguments if not part.startswith("--")]
     written = [entry.call for page in book.files() for entry in book.entries(page.read_text("utf-8"))]
-    old = [] if only else written + [example.text for example in judging.examples(tables._documents())]
+    old = [] if only else written + [example.text for example in judging.examples(reading.documents())]
     fresh = [line.rstrip("\n") for line in sys.stdin if line.strip() and not line.startswith(("# ", book.INDENT))]
     new = sorted(set(fresh) - set(old) - set(written), key=lambda call: (len(call), call))
     calls = [(call, False) for call in dict.fromkeys(old)] + [(call, True) for call in new]

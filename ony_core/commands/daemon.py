@@ -45,7 +45,7 @@ def _run(args: argparse.Namespace) -> int:
     daemon.harden()
     known = enrolled.load(folder)
     daemon.log_to(folder)
-    tables()  # a second's work: done before the first call, whose time to look around it would use up
+    tables()  # work of a tenth of a second: done before the first call, whose time to look around it would use up
     gate = Gate(folder, known, enrolled.link(folder, known), SystemClock())
     asyncio.run(_listen(daemon.Daemon(folder, gate), folder))
     logging.shutdown()

@@ -33,7 +33,7 @@ class Line:
 def read(program: Program, words: list[Word], stop_at_operand: int = -1) -> tuple[Line, list[Word]]:
     """The line, and what is left from operand number `stop_at_operand` on (for programs that run another command)."""
     line = Line(program)
-    asked = asked_flags(program.name) | program.recursive | program.flags | program.batch
+    asked = tables().flags(program.name) | program.recursive | program.flags | program.batch
     verb = _Verb(program)
     at, only_operands = 0, False
     while at < len(words):
@@ -56,12 +56,6 @@ def read(program: Program, words: list[Word], stop_at_operand: int = -1) -> tupl
     if HOLE in " ".join(w.text for w in words):
         line.traits.add("unknown_word")
     return line, []
-
-
-@lru_cache(maxsize=4096)
-def asked_flags(name: str) -> frozenset[str]:
-    """The flags of a program that any rule asks about; no other flag may stand in a fact."""
-    return tables().flags.get(name, frozenset()) | tables().flags.get("", frozenset())
 
 
 def _flag(line: Line, word: Word, words: list[Word], at: int, asked: frozenset[str], verb: "_Verb") -> int:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ony_core.facts.argv import asked_flags
 from ony_core.facts.place import Place
 from ony_core.facts.words import Made, Word
 from ony_core.model import Fact, Target
+from ony_core.taxonomy.tables import tables
 
 
 class Call:
@@ -90,7 +90,7 @@ class Call:
         targets: tuple[Target, ...] = (),
         traits: Any = (),
     ) -> None:
-        flags = tuple(sorted(asked_flags(program).intersection(flags))) if flags else ()
+        flags = tuple(sorted(tables().flags(program).intersection(flags))) if flags else ()
         self.take(Fact(kind, program, verb, flags, args, targets, tuple(sorted(self.also | set(traits)))))
 
     def take(self, fact: Fact) -> None:

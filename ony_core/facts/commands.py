@@ -80,7 +80,7 @@ def run(shell: "Shell", argv: list[Word], stdin: Flow) -> Flow:
 def _holds_something(text: str) -> bool:
     """Whether words that the call hides from this reader could make its program do something that is held: all but those that print."""
     program = program_named(text)
-    rules = tables().rules.get(("command", program.name), ()) if program is not None else ()
+    rules = tables().asked("command", program.name) if program is not None else ()
     worst = any(program is not None and program.name in rule.program and at_least(rule.risk, "high") for rule in rules)
     if program is None or worst:
         return True

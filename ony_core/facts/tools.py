@@ -23,7 +23,7 @@ def understand(call: Call, tool: str, given: dict[str, Any], cwd: str) -> None:
         _KINDS[kind](shell, tool, given)
     elif tool.startswith(("mcp__", "mcp.")):
         mcp.understand(shell, tool, given)
-    elif ("agent", tool) in tables().rules:
+    elif tool in tables().rules.get("agent", {}):
         call.add("agent", tool)
     else:
         call.add("agent", UNLISTED)

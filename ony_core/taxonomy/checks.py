@@ -1,11 +1,12 @@
 """What the loader refuses beside misspelt words: tables that say something other than what they seem to say.
 
-MUST: stay cheap; the tables are checked whenever they are read.
+MUST: stay cheap; the tables are checked whenever they are read from their own files, and before a compact copy of them is made.
 """
 
 import re
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ony_core.errors import OnyError
 from ony_core.model import at_least
@@ -20,10 +21,38 @@ _MEND = "give the rule args = [0, 0], or name the verb in takes"
 
 def insist(fine: bool, family: str, what: str) -> None:
     if not fine:
-        raise OnyError(f"taxonomy {family}: {what}", "mend the table; see the format page")
+        refuse(family, what)
 
 
-def escapes(words: dict[str, Any], programs: dict[str, "Program"]) -> None:
+def refuse(family: str, what: str) -> NoReturn:
+    raise OnyError(f"taxonomy {family}: {what}", "mend the table; see the format page")
+
+
+def spelled(rules: Sequence["Rule"]) -> None:
+    """The words of a verb are joined by one blank, as facts have them."""
+    for rule in rules:
+        wrong = [verb for verb in rule.verbs if verb != " ".join(verb.split())]
+        insist(not wrong, rule.family, f"rule {rule.title!r}: words of a verb are joined by one blank: {wrong[:1]}")
+
+
+def reachable(rules: Sequence["Rule"]) -> None:
+    """A rule without conditions ends its program: one that stands after it would never be asked."""
+    ended: dict[tuple[str, str], Rule] = {}
+    for rule in rules:
+        ends = not _conditions(rule)
+        for name in rule.program or ("",):
+            if before := ended.get((rule.kind, name)):
+                refuse(rule.family, f"rule {rule.title!r} for {name} stands after {before.title!r}, which takes all")
+            if ends:
+                ended[rule.kind, name] = rule
+
+
+def _conditions(rule: "Rule") -> bool:
+    asked = (rule.verbs, rule.flags, rule.all_flags, rule.not_flags, rule.traits, rule.any_traits, rule.not_traits)
+    return any(asked) or rule.args != (0, 1 << 30)
+
+
+def escapes(words: dict[str, Any], programs: Mapping[str, "Program"]) -> None:
     """Each role of the table `escapes` is one that its reader knows, with a pattern that compiles, a number or a language behind it."""
     lists = words.get("escapes", {})
     for name, listed in lists.items():
@@ -35,7 +64,7 @@ def escapes(words: dict[str, Any], programs: dict[str, "Program"]) -> None:
                 insist(isinstance(role, str) and _role(role, words, programs), "escapes", f"{name} {key}: unknown role {role!r}")
 
 
-def _role(role: str, words: dict[str, Any], programs: dict[str, "Program"]) -> bool:
+def _role(role: str, words: dict[str, Any], programs: Mapping[str, "Program"]) -> bool:
     kind, colon, given = role.partition(":")
     if kind not in ESCAPES or not colon:
         return kind in ESCAPES
@@ -51,7 +80,7 @@ def pattern(text: str) -> bool:
         return False
 
 
-def swallowed(rules: list["Rule"], programs: dict[str, "Program"]) -> None:
+def swallowed(rules: Sequence["Rule"], programs: Mapping[str, "Program"]) -> None:
     """No verb of an open program passes with whatever stands behind it where a longer verb is held, unless its rule says that it takes it.
 
     Words after a whole verb of an open program are operands: `snapshot destroy x` would pass as `snapshot` does, though `snapshot delete`
@@ -59,7 +88,8 @@ def swallowed(rules: list["Rule"], programs: dict[str, "Program"]) -> None:
     """
     longer: dict[str, list[tuple[str, frozenset[str]]]] = defaultdict(list)
     starred: dict[str, set[str]] = defaultdict(set)
-    opened = {name for name, program in programs.items() if program.open and program.verbs == "first"}
+    named = {name for rule in rules for name in rule.program}
+    opened = {name for name in named if programs[name].open and programs[name].verbs == "first"}
     commands = [(rule, opened.intersection(rule.program)) for rule in rules if rule.kind == "command"]
     commands = [(rule, names) for rule, names in commands if names]
     for rule, names in commands:
@@ -74,12 +104,9 @@ def swallowed(rules: list["Rule"], programs: dict[str, "Program"]) -> None:
             continue
         for verb in rule.verbs:
             for last, held in longer.get(verb, ()) if verb not in rule.takes else ():
-                both = sorted((names & held) - starred[verb])
-                insist(
-                    not both,
-                    rule.family,
-                    f"rule {rule.title!r}: {both[:1]} {verb} passes with any word, though {verb} {last} is held: {_MEND}",
-                )
+                if both := sorted((names & held) - starred[verb]):
+                    said = f"rule {rule.title!r}: {both[:1]} {verb} passes with any word, though {verb} {last} is held: {_MEND}"
+                    refuse(rule.family, said)
 
 
 def _asks(rule: "Rule") -> bool:

@@ -1,10 +1,12 @@
 """Writes docs/taxonomy.md from the tables: `python -m ony_core.taxonomy.document > docs/taxonomy.md`."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from ony_core.model import RISKS
-from ony_core.taxonomy.tables import ROLES, Rule, tables
+from ony_core.taxonomy import reading
+from ony_core.taxonomy.tables import ROLES, build
 
 FORMAT = """# The taxonomy
 
@@ -21,7 +23,8 @@ Risks: {risks}. In mode `on`, high and critical ring you.
 
 ## How to extend it
 
-One file per family. Files are read in name order. A rule:
+One file per family. Files are read in name order. `compact.json` beside them is a copy that make keeps and that loads faster; a change of a
+file makes it stale, and it is passed by until it is made anew. A rule:
 
 ```toml
 [[rule]]
@@ -67,20 +70,22 @@ handler = "find"                  # a grammar of its own, in ony_core/facts/hand
 def page() -> Iterator[str]:
     """The page, line by line."""
     yield FORMAT.format(risks=" < ".join(RISKS), roles=", ".join(ROLES))
-    family = ""
-    for rule in tables().all_rules:
-        if rule.family != family:
-            family = rule.family
+    shown = ""
+    documents = reading.documents()
+    build(documents)  # what is refused is no page
+    for family, rule in ((family, rule) for family, document in documents for rule in document.get("rule", ())):
+        if family != shown:
+            shown = family
             yield f"\n### {family.removesuffix('.toml').split('_', 1)[-1]}\n\n| key | risk | what | held | passes |\n|---|---|---|---|---|"
         yield _row(rule)
 
 
-def _row(rule: Rule) -> str:
-    what = rule.title + (f": {rule.why}" if rule.why else "")
-    return f"| {rule.key} | {rule.risk} | {_cell(what)} | {_examples(rule.holds)} | {_examples(rule.passes)} |"
+def _row(rule: dict[str, Any]) -> str:
+    what = rule["title"] + (f": {rule['why']}" if rule.get("why") else "")
+    return f"| {rule['key']} | {rule['risk']} | {_cell(what)} | {_examples(rule.get('holds', ()))} | {_examples(rule.get('passes', ()))} |"
 
 
-def _examples(lines: tuple[str, ...]) -> str:
+def _examples(lines: Iterable[str]) -> str:
     return "<br>".join(f"`{_cell(line)}`" for line in lines)
 
 

@@ -37,13 +37,8 @@ def _judge(fact: Fact) -> Action:
     known = tables()
     if not _in_vocabulary(fact, known):
         return ODD
-    rule = deciding(fact, asked(fact, known), known)
+    rule = deciding(fact, known.asked(fact.kind, fact.program), known)
     return _action(rule, fact) if rule is not None else _unknown(fact)
-
-
-def asked(fact: Fact, known: Tables) -> tuple[Rule, ...]:
-    """The rules of the fact's kind and program, in order."""
-    return known.rules.get((fact.kind, fact.program)) or known.rules.get((fact.kind, ""), ())
 
 
 def deciding(fact: Fact, rules: tuple[Rule, ...], known: Tables) -> Rule | None:
@@ -109,7 +104,7 @@ def _in_vocabulary(fact: Fact, known: Tables) -> bool:
         fact.kind in KINDS
         and (program in ("", UNLISTED) or program in known.programs)
         and known.verb_words.issuperset(fact.verb)
-        and (known.flags.get(program, frozenset()) | known.flags.get("", frozenset())).issuperset(fact.flags)
+        and known.flags(program).issuperset(fact.flags)
         and known.traits.keys() >= set(fact.traits)
         and all(_sound(target, known) for target in fact.targets)
     )

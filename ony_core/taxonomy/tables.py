@@ -7,17 +7,16 @@ Families are read in name order, rules in file order, and the first rule that ma
 these tables; `reference.md` beside them explains the format to whoever extends them.
 """
 
-import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from fnmatch import translate
 from functools import cache
-from importlib import resources
 from re import Pattern, compile
 from typing import Any
 
 from ony_core.model import KINDS, RISKS, UNLISTED
-from ony_core.taxonomy import checks
+from ony_core.taxonomy import checks, reading
+from ony_core.taxonomy.reading import Documents
 
 _insist = checks.insist
 MCP_ANY = "an-MCP-server"  # no table knows it
@@ -45,6 +44,10 @@ ROLES = (
     "load",
 )
 PATTERN_ROLES = ("run:", "hold:")  # the value is a command, or something that is loaded, only where it matches what follows the colon
+
+
+Sets = dict[frozenset[str], frozenset[str]]
+ANY_NUMBER = (0, 1 << 30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +96,14 @@ class Rule:
     traits: frozenset[str] = frozenset()  # all of
     any_traits: frozenset[str] = frozenset()
     not_traits: frozenset[str] = frozenset()
-    args: tuple[int, int] = (0, 1 << 30)
+    args: tuple[int, int] = ANY_NUMBER
     takes: tuple[str, ...] = ()  # verbs that pass with any word behind them, though a longer verb of an open program is held
-    holds: tuple[str, ...] = ()
-    passes: tuple[str, ...] = ()
     joined: frozenset[str] = frozenset()  # the verbs as facts have them: "*" alone is any word that no table knows
+
+
+PLAIN = Program("")  # of what a rule names and no table describes
+_OF_A_PROGRAM = {f.name for f in fields(Program)} - {"name"}
+_OF_A_RULE = {f.name for f in fields(Rule)} - {"family", "joined"} | set(reading.EXAMPLES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,39 +115,77 @@ class Actions:
     wild: tuple[tuple[str, Pattern[str]], ...]
 
 
+class Programs(Mapping[str, Program]):
+    """Programs by name. Many share one grammar: a program gets an object of its own when it is first asked for."""
+
+    def __init__(self, grammars: dict[str, Program]) -> None:
+        self._made = grammars
+
+    def __getitem__(self, name: str) -> Program:
+        found = self._made[name]
+        if found.name != name:
+            found = self._made[name] = replace(found, name=name)
+        return found
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._made
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._made)
+
+    def __len__(self) -> int:
+        return len(self._made)
+
+
 @dataclass(frozen=True, slots=True)
 class Tables:
     """Everything the engine and the facts need, ready to look up."""
 
-    programs: dict[str, Program]
+    programs: Mapping[str, Program]
     names: dict[str, str]  # every spelling of a program -> its canonical name
-    rules: dict[tuple[str, str], tuple[Rule, ...]]  # (kind, program or "") -> in order
-    verbs: dict[str, list[str]]  # program -> its verbs
-    flags: dict[str, frozenset[str]]  # program -> flags that any rule asks about
+    rules: dict[str, dict[str, tuple[Rule, ...]]]  # kind -> program or "" -> in order, those for every program among them
     traits: dict[str, str]  # trait -> words for a title
     targets: dict[str, Pattern[str]]
     words: dict[str, Any]  # every other list ("paths", "names", "environment", …) by table name
     verb_words: frozenset[str]
     all_rules: tuple[Rule, ...]
-    _tries: dict[str, dict[str, Any]] = field(default_factory=dict)
-    _whole: dict[str, frozenset[str]] = field(default_factory=dict)
-    _actions: dict[str, Actions] = field(default_factory=dict)
+    _tries: dict[str, dict[str, Any]] = field(default_factory=dict, compare=False)
+    _whole: dict[str, frozenset[str]] = field(default_factory=dict, compare=False)
+    _flags: dict[str, frozenset[str]] = field(default_factory=dict, compare=False)
+    _actions: dict[str, Actions] = field(default_factory=dict, compare=False)
+
+    def asked(self, kind: str, program: str) -> tuple[Rule, ...]:
+        """The rules that facts of this kind and program meet, in order; those for every program where none names this one."""
+        by_name = self.rules.get(kind, {})
+        return by_name.get(program) or by_name.get("", ())
+
+    def own(self, program: str) -> list[Rule]:
+        """The rules of any kind that name a program, or with "" those that name none."""
+        found = (rule for by_name in self.rules.values() for rule in by_name.get(program, ()))
+        return [rule for rule in found if (program in rule.program if program else not rule.program)]
 
     def trie(self, program: str) -> dict[str, Any]:
         """The verbs of a program, word by word; built when first asked for."""
         if program not in self._tries:
             made: dict[str, Any] = {}
-            for verb in self.verbs.get(program, ()):
-                _grow(made, verb.split())
+            for rule in self.own(program):
+                for verb in rule.verbs:
+                    _grow(made, verb.split())
             self._tries[program] = made
         return self._tries[program]
 
     def whole(self, program: str) -> frozenset[str]:
         """The verbs of a program as facts have them."""
         if program not in self._whole:
-            joined = (" ".join(UNLISTED if w == "*" else w for w in verb.split()) for verb in self.verbs.get(program, ()))
-            self._whole[program] = frozenset(joined)
+            self._whole[program] = frozenset(verb for rule in self.own(program) for verb in rule.joined)
         return self._whole[program]
+
+    def flags(self, program: str) -> frozenset[str]:
+        """The flags of a program that any rule asks about, its own or one for every program; no other flag may stand in a fact."""
+        if program not in self._flags:
+            asking = self.own(program) + (self.own("") if program else [])
+            self._flags[program] = frozenset().union(*(rule.flags | rule.all_flags | rule.not_flags for rule in asking))
+        return self._flags[program]
 
     def actions(self, program: str) -> Actions:
         """How the verb of a "last" program is found; built when first asked for."""
@@ -158,50 +202,62 @@ def mcp_program(server: str) -> str:
 @cache
 def tables() -> Tables:
     """The tables shipped in this package; read once."""
-    return build(_documents())
+    copied = reading.copied()
+    return build(reading.documents()) if copied is None else assembled(copied)
 
 
-def build(documents: Iterable[tuple[str, dict[str, Any]]]) -> Tables:
-    programs: dict[str, Program] = {}
-    rules: list[Rule] = []
+def build(documents: Documents) -> Tables:
+    """Tables of documents, which stay as they are. OnyError where they say what no reader knows, or other than what they seem to say."""
+    made = assembled(documents)
+    checks.escapes(made.words, made.programs)
+    checks.spelled(made.all_rules)
+    checks.reachable(made.all_rules)
+    checks.swallowed(made.all_rules, made.programs)
+    return made
+
+
+def assembled(documents: Documents) -> Tables:
+    """The same of documents whose meaning has been checked before."""
+    same: Sets = {}  # most sets stand in many rules: one object for all that are equal
+    grammars = _grammars(documents, same)
     words: dict[str, Any] = {}
     for family, document in documents:
-        for name, spec in document.pop("program", {}).items():
-            _insist(name not in programs, family, f"program {name} is described twice")
-            programs[name] = _program(family, name, spec)
-        for group in document.pop("programs", []):
-            for name in group.pop("program"):
-                _insist(name not in programs, family, f"program {name} is described twice")
-                programs[name] = _program(family, name, group)
-        rules.extend(_rule(family, spec) for spec in document.pop("rule", []))
         for table, content in document.items():
-            _merge(words, table, content, family)
+            if table not in ("program", "programs", "rule"):
+                _merge(words, table, content, family)
     for name in (MCP_ANY, *map(mcp_program, words.get("mcp_servers", {}))):
-        programs.setdefault(name, Program(name))
-    spellings = _spellings(programs)
-    rules = [replace(rule, program=tuple(dict.fromkeys(spellings.get(name, name) for name in rule.program))) for rule in rules]
+        grammars.setdefault(name, PLAIN)
+    spellings = _spellings(grammars)
+    rules = [_rule(family, spec, spellings, same) for family, document in documents for spec in document.get("rule", ())]
     for rule in rules:
         for name in rule.program:
-            programs.setdefault(name, Program(name))
-    checks.escapes(words, programs)
-    checks.swallowed(rules, programs)
-    return _index(programs, rules, words)
+            grammars.setdefault(name, PLAIN)
+    return _index(grammars, rules, words)
 
 
-def _spellings(programs: dict[str, Program]) -> dict[str, str]:
-    """Other names of the described programs; a name of two programs is a mistake in the tables."""
-    found: dict[str, str] = {}
-    for program in programs.values():
-        for name in program.names:
-            _insist(name not in programs and name not in found, "names", f"{name} is a name of two programs")
-            found[name] = program.name
+def _grammars(documents: Documents, same: Sets) -> dict[str, Program]:
+    """Program -> its grammar, under whatever name that has: a group of programs shares one."""
+    found: dict[str, Program] = {}
+    for family, document in documents:
+        groups = [([name], spec) for name, spec in document.get("program", {}).items()]
+        groups += [(group["program"], {k: v for k, v in group.items() if k != "program"}) for group in document.get("programs", ())]
+        for names, spec in groups:
+            grammar = _program(family, names[0], spec, same)
+            for name in names:
+                if name in found:
+                    checks.refuse(family, f"program {name} is described twice")
+                found[name] = grammar
     return found
 
 
-def _documents() -> list[tuple[str, dict[str, Any]]]:
-    folder = resources.files("ony_core.taxonomy")
-    found = sorted((f for f in folder.iterdir() if f.name.endswith(".toml")), key=lambda f: f.name)
-    return [(f.name, tomllib.loads(f.read_text(encoding="utf-8"))) for f in found]
+def _spellings(grammars: dict[str, Program]) -> dict[str, str]:
+    """Other names of the described programs; a name of two programs is a mistake in the tables."""
+    found: dict[str, str] = {}
+    for program in grammars.values():
+        for name in program.names:
+            _insist(name not in grammars and name not in found, "names", f"{name} is a name of two programs")
+            found[name] = program.name
+    return found
 
 
 def _merge(words: dict[str, Any], table: str, content: Any, family: str) -> None:
@@ -218,105 +274,95 @@ def _merge(words: dict[str, Any], table: str, content: Any, family: str) -> None
             here[key] = value
 
 
-def _program(family: str, name: str, spec: dict[str, Any]) -> Program:
-    known = {f.name for f in fields(Program)} - {"name"}
-    _insist(set(spec) <= known, family, f"program {name}: unknown key {sorted(set(spec) - known)}")
+def _program(family: str, name: str, spec: dict[str, Any], same: Sets) -> Program:
+    _insist(spec.keys() <= _OF_A_PROGRAM, family, f"program {name}: unknown key {sorted(spec.keys() - _OF_A_PROGRAM)}")
     _insist(spec.get("operands", "read") in ROLES, family, f"program {name}: unknown operand role")
-    unknown = {role for role in spec.get("roles", {}).values() if role not in ROLES and not role.startswith(PATTERN_ROLES)}
-    _insist(not unknown, family, f"program {name}: unknown flag role")
-    patterns = [role.partition(":")[2] for role in spec.get("roles", {}).values() if role.startswith(PATTERN_ROLES)]
+    roles = [role for role in spec.get("roles", {}).values() if role not in ROLES]
+    _insist(all(role.startswith(PATTERN_ROLES) for role in roles), family, f"program {name}: unknown flag role")
+    patterns = (role.partition(":")[2] for role in roles)
     _insist(all(map(checks.pattern, patterns)), family, f"program {name}: a pattern that no value can be compared with")
     made = dict(spec)
     for key in ("values", "recursive", "help", "flags", "batch"):
         if key in made:
-            made[key] = frozenset(made[key])
-    made["values"] = made.get("values", frozenset()) | made.get("roles", {}).keys() | made.get("targets", {}).keys()
-    made["verb_values"] = {verb: frozenset(flags) for verb, flags in made.get("verb_values", {}).items()}
+            made[key] = _set(made[key], same)
+    valued = [*spec.get("values", ()), *made.get("roles", ()), *made.get("targets", ())]
+    made["values"] = _set(valued, same)
+    if "verb_values" in made:
+        made["verb_values"] = {verb: _set(flags, same) for verb, flags in made["verb_values"].items()}
     made["names"] = tuple(made.get("names", ()))
-    return Program(name=name, **made)
+    return replace(PLAIN, name=name, **made)
 
 
-def _rule(family: str, spec: dict[str, Any]) -> Rule:
-    known = {f.name for f in fields(Rule)} - {"family", "joined"}
+def _rule(family: str, spec: dict[str, Any], spellings: dict[str, str], same: Sets) -> Rule:
+    """The programs of a rule under their canonical names."""
     where = spec.get("title", spec.get("key", "?"))
-    _insist(set(spec) <= known, family, f"rule {where!r}: unknown key {sorted(set(spec) - known)}")
-    _insist({"key", "risk", "title"} <= set(spec), family, f"rule {where!r} needs key, risk and title")
+    _insist(spec.keys() <= _OF_A_RULE, family, f"rule {where!r}: unknown key {sorted(spec.keys() - _OF_A_RULE)}")
+    _insist(spec.keys() >= {"key", "risk", "title"}, family, f"rule {where!r} needs key, risk and title")
     _insist(spec["risk"] in RISKS, family, f"rule {where!r}: no such risk")
     _insist(spec.get("kind", "command") in KINDS, family, f"rule {where!r}: no such kind")
-    made = dict(spec)
-    program = made.get("program", ())
-    made["program"] = (program,) if isinstance(program, str) else tuple(program)
+    made = {key: value for key, value in spec.items() if key not in reading.EXAMPLES}
+    named = made.get("program", ())
+    named = [named] if isinstance(named, str) else named
+    made["program"] = tuple(dict.fromkeys(map(spellings.get, named, named)))
     for key in ("flags", "all_flags", "not_flags", "traits", "any_traits", "not_traits"):
-        made[key] = frozenset(made.get(key, ()))
-    for key in ("verbs", "holds", "passes", "takes"):
-        made[key] = tuple(made.get(key, ()))
-    made["args"] = tuple(made.get("args", (0, 1 << 30)))
-    _insist(set(made["takes"]) <= set(made["verbs"]), family, f"rule {where!r} takes words behind a verb that is none of its own")
-    joined = (" ".join(UNLISTED if word == "*" else word for word in verb.split()) for verb in made["verbs"])
-    return Rule(family=family, joined=frozenset(joined), **made)
+        if key in made:
+            made[key] = _set(made[key], same)
+    for key in ("verbs", "takes"):
+        if key in made:
+            made[key] = tuple(made[key])
+    if "args" in made:
+        made["args"] = tuple(made["args"])
+    verbs = made.get("verbs", ())
+    _insist(set(made.get("takes", ())) <= set(verbs), family, f"rule {where!r} takes words behind a verb that is none of its own")
+    joined = [_joined(verb) if "*" in verb else verb for verb in verbs] if "*" in "".join(verbs) else verbs
+    return Rule(family=family, joined=_set(joined, same), **made)
 
 
-def _index(programs: dict[str, Program], rules: list[Rule], words: dict[str, Any]) -> Tables:
-    names = {spelling: p.name for p in programs.values() if p.name not in PSEUDO for spelling in (p.name, *p.names)}
+def _joined(verb: str) -> str:
+    return " ".join([UNLISTED if word == "*" else word for word in verb.split(" ")])
+
+
+def _set(words: Iterable[str], same: Sets) -> frozenset[str]:
+    made = frozenset(set(words))  # by way of a set, whose length is known: made of a list it takes twice the room
+    return same.setdefault(made, made)
+
+
+def _index(grammars: dict[str, Program], rules: list[Rule], words: dict[str, Any]) -> Tables:
+    names = {name: name for name in grammars if name not in PSEUDO}
+    names.update({spelling: program.name for program in grammars.values() for spelling in program.names})
     traits = words.pop("traits", {})
-    by: dict[tuple[str, str], list[tuple[int, Rule]]] = {}
-    verbs: dict[str, list[str]] = {}
-    flags: dict[str, set[str]] = {}
-    _reachable(rules)
-    for number, rule in enumerate(rules):
-        asked = rule.traits | rule.any_traits | rule.not_traits
-        _insist(asked <= set(traits), rule.family, f"rule {rule.title!r}: unknown trait {sorted(asked - set(traits))}")
-        for name in rule.program or ("",):
-            by.setdefault((rule.kind, name), []).append((number, rule))
-            flags.setdefault(name, set()).update(rule.flags | rule.all_flags | rule.not_flags)
-            verbs.setdefault(name, []).extend(rule.verbs)
-    ordered = {key: _in_order(found + (by.get((key[0], ""), []) if key[1] else [])) for key, found in by.items()}
-    targets = {kind: compile(pattern) for kind, pattern in words.pop("targets", {}).items()}
-    for program in programs.values():
-        _insist(set(program.targets.values()) <= set(targets), "targets", f"program {program.name}: unknown kind of target")
-    return Tables(
-        programs,
-        names,
-        ordered,
-        verbs,
-        {n: frozenset(f) for n, f in flags.items()},
-        traits,
-        targets,
-        words,
-        _verb_words(rules, words),
-        tuple(rules),
-    )
-
-
-def _reachable(rules: list[Rule]) -> None:
-    """A rule without conditions ends its program: one that stands after it would never be asked."""
-    ended: dict[tuple[str, str], Rule] = {}
     for rule in rules:
+        asked = rule.traits | rule.any_traits | rule.not_traits
+        _insist(asked <= traits.keys(), rule.family, f"rule {rule.title!r}: unknown trait {sorted(asked - traits.keys())}")
+    targets = {kind: compile(pattern) for kind, pattern in words.pop("targets", {}).items()}
+    for program in grammars.values():
+        if program.targets and not targets.keys() >= set(program.targets.values()):
+            checks.refuse("targets", f"program {program.name}: unknown kind of target")
+    return Tables(Programs(grammars), names, _by_program(rules), traits, targets, words, _verb_words(rules, words), tuple(rules))
+
+
+def _by_program(rules: list[Rule]) -> dict[str, dict[str, tuple[Rule, ...]]]:
+    """kind -> program -> its rules and those for every program, as they stand in the files; programs with the same rules share them."""
+    numbers: dict[str, dict[str, tuple[int, ...]]] = {}
+    for number, rule in enumerate(rules):
+        alone, by_name = (number,), numbers.setdefault(rule.kind, {})
         for name in rule.program or ("",):
-            before = ended.get((rule.kind, name))
-            _insist(
-                before is None,
-                rule.family,
-                f"rule {rule.title!r} for {name} stands after {before.title if before else ''!r}, which takes all",
-            )
-            if not _conditions(rule):
-                ended[rule.kind, name] = rule
+            by_name[name] = by_name[name] + alone if name in by_name else alone
+    return {kind: _in_order(by_name, rules) for kind, by_name in numbers.items()}
 
 
-def _conditions(rule: Rule) -> bool:
-    asked = (rule.verbs, rule.flags, rule.all_flags, rule.not_flags, rule.traits, rule.any_traits, rule.not_traits)
-    return any(asked) or rule.args != (0, 1 << 30)
+def _in_order(by_name: dict[str, tuple[int, ...]], rules: list[Rule]) -> dict[str, tuple[Rule, ...]]:
+    general = by_name.get("", ())
+    shared = {own: tuple([rules[number] for number in sorted({*own, *general})]) for own in set(by_name.values())}
+    return {name: shared[own] for name, own in by_name.items()}
 
 
 def _verb_words(rules: list[Rule], words: dict[str, Any]) -> frozenset[str]:
     """Every word that may stand in the verb of a fact."""
-    found = {word for rule in rules for verb in rule.verbs for word in verb.split()}
+    verbs = {verb for rule in rules for verb in rule.verbs}
+    found = {verb for verb in verbs if verb and " " not in verb}  # first these: the rules' own objects stay in the set
+    found.update(" ".join(verbs - found).split())
     return frozenset(found | {UNLISTED} | set(words.get("sql", {}).get("verbs", ())))
-
-
-def _in_order(numbered: list[tuple[int, Rule]]) -> tuple[Rule, ...]:
-    """Rules of a program and those for every program, as they stand in the files."""
-    return tuple(rule for _, rule in sorted(numbered, key=lambda pair: pair[0]))
 
 
 def _grow(trie: dict[str, Any], path: list[str]) -> None:

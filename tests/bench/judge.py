@@ -13,7 +13,7 @@ from ony_core.evidence.place import DictPlace
 from ony_core.facts import derive
 from ony_core.model import ToolCall
 from ony_core.taxonomy import assess
-from ony_core.taxonomy.tables import tables
+from ony_core.taxonomy.reading import documents
 from tests.bench.row import Row
 
 SHARE = 4  # every fourth example
@@ -22,7 +22,8 @@ CALLS_S, P99_MS, MIB = 2000, 3.0, 120
 
 def mix() -> list[str]:
     """Commands, each once; a third of them with a pipe, a loop or a heredoc around."""
-    plain = [example for rule in tables().all_rules for example in (*rule.passes, *rule.holds)][::SHARE]
+    rules = [rule for _, document in documents() for rule in document.get("rule", ())]
+    plain = [example for rule in rules for example in (*rule.get("passes", ()), *rule.get("holds", ()))][::SHARE]
     around = ("{}", "{}", "cd src && {} | head", "for i in a b; do {}; done", "{} > out.txt 2>&1")
     return [around[at % len(around)].format(command) for at, command in enumerate(plain)]
 

@@ -112,10 +112,8 @@ flags = ["--any"]
 def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[Tables]:
     made = build([("small.toml", tomllib.loads(TABLES))])
     monkeypatch.setattr(argv, "tables", lambda: made)
-    argv.asked_flags.cache_clear()
     argv._child.cache_clear()
     yield made
-    argv.asked_flags.cache_clear()
     argv._child.cache_clear()
 
 

@@ -56,7 +56,7 @@ def deciding(found: Iterable[Fact]) -> Iterator[Rule]:
     """The rules that decide the facts."""
     known = tables()
     for fact in found:
-        if (rule := engine.deciding(fact, engine.asked(fact, known), known)) is not None:
+        if (rule := engine.deciding(fact, known.asked(fact.kind, fact.program), known)) is not None:
             yield rule
 
 

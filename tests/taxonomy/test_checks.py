@@ -79,5 +79,5 @@ def test_no_word_that_nobody_knows_passes_as_an_open_program_alone_does() -> Non
         if not program.open or program.verbs != "first" or not verbs or any(verb.split()[0] == UNLISTED for verb in verbs):
             continue
         fact = Fact("command", name, (UNLISTED,), args=1)
-        alone = [rule for rule in known.rules[("command", name)] if name in rule.program and not rule.verbs]
+        alone = [rule for rule in known.rules["command"][name] if name in rule.program and not rule.verbs]
         assert alone or at_least(assess((fact,)).risk, "high"), name

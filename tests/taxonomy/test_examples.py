@@ -8,11 +8,12 @@ from ony_core.facts import derive
 from ony_core.model import RISKS, ToolCall
 from ony_core.policy import gate
 from ony_core.taxonomy import assess
-from ony_core.taxonomy.tables import Rule, _documents, build, tables
+from ony_core.taxonomy.reading import documents
+from ony_core.taxonomy.tables import Rule, build, tables
 from tests.taxonomy import judging
 
 RULES = tables().all_rules
-EXAMPLES = judging.examples(_documents())
+EXAMPLES = judging.examples(documents())
 
 
 def assessed(command: str):

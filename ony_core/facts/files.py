@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ony_core.facts import paths
 from ony_core.facts.own import absent, brought, evidence, linked, session_made
 from ony_core.facts.place import Unknown
-from ony_core.facts.words import UNKNOWN, Flow, Made, Word
+from ony_core.facts.words import EMPTY, UNKNOWN, Flow, Made, Word
 from ony_core.taxonomy.tables import tables
 
 if TYPE_CHECKING:
@@ -73,12 +73,13 @@ def starts_on_opening(path: str, text: str) -> bool:
 def _remember(shell: "Shell", word: Word, flow: Flow, extra: frozenset[str]) -> None:
     path = paths.absolute(shell.cwd, word.text)
     before = shell.call.made.get(path)
-    if "append" in extra and before is not None:
-        made = Flow(before.text, before.taints).then(flow)
-        shell.call.made[path] = Made(made.text, made.taints)
+    added = "\n".join(text for text in (before.added if before is not None else "", flow.text) if text)
+    if "append" in extra and (before is not None or absent(shell, path)):
+        start = Flow(before.text, before.taints) if before is not None and not before.gone else EMPTY
+        made = start.then(flow)
+        shell.call.made[path] = Made(made.text, made.taints, added=added[-LIMIT:] if made.text is None else "")
     elif "append" in extra or "modify" in extra:
         own = before is not None and not before.gone
-        added = "\n".join(text for text in (before.added if before is not None else "", flow.text) if text and "modify" in extra)
         taints = (before.taints if before is not None and own else frozenset({"changed"})) | flow.taints
         shell.call.made[path] = Made(None, taints, added=added[-LIMIT:])
     else:

@@ -15,10 +15,17 @@ if TYPE_CHECKING:
 
 _BACKTICKS = re.compile(r"(?<!\\)`([^`]*)`")
 
+_LATE = re.compile(r"(<<-?[ \t]*(?:'\w+'|\"\w+\"|\\?\w+))((?:[ \t]+(?:\d?>>?|&>>?|\d?>&)[ \t]*[\w./~-]+)+)(?=[ \t]*\|)")
+
 
 def marked(text: str) -> str:
     """The program text with what the grammar needs to see such a body for what it is; `text_of` takes it away again."""
     return text.replace("\n\\", f"\n{MARK}\\")
+
+
+def ordered(text: str) -> str:
+    """The program text with `cmd <<EOF 2>&1 | …` as `cmd 2>&1 <<EOF | …`, which is the same; the grammar reads only the latter."""
+    return _LATE.sub(r"\2 \1", text)
 
 
 def given(shell: "Shell", node: Any, waiting: list[Any], tails: list[Any]) -> Flow:

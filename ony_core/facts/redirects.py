@@ -30,8 +30,8 @@ def statement(shell: "Shell", body: Any, redirects: list[Any], stdin: Flow) -> F
     return around(shell, redirects, stdin, lambda given: shell.statement(body, given) if body is not None else EMPTY)
 
 
-def around(shell: "Shell", redirects: list[Any], stdin: Flow, run: Callable[[Flow], Flow]) -> Flow:
-    """Runs something with its input taken from, and its output handed to, what the redirects say."""
+def around(shell: "Shell", redirects: list[Any], stdin: Flow, run: Callable[[Flow], Flow], lasting: bool = False) -> Flow:
+    """Runs something with its input taken from, and its output handed to, what the redirects say. lasting: so are those of all after it."""
     outputs: list[tuple[Word, bool, bool]] = []
     tails: list[Any] = []
     waiting = list(redirects)
@@ -47,8 +47,9 @@ def around(shell: "Shell", redirects: list[Any], stdin: Flow, run: Callable[[Flo
             given = file(shell, redirect, given, outputs)
     flow = run(given)
     for word, append, main in outputs:
-        _write(shell, word, flow if main else UNKNOWN, append)
+        write(shell, word, flow if main else UNKNOWN, append)
         flow = EMPTY if main else flow
+        shell.stdout = word if main and lasting else shell.stdout
     for tail in tails:
         flow = (
             branches.pipeline(shell, tail, flow)
@@ -77,10 +78,10 @@ def file(shell: "Shell", node: Any, given: Flow, outputs: list[tuple[Word, bool,
     return given
 
 
-def _write(shell: "Shell", word: Word, flow: Flow, append: bool) -> None:
+def write(shell: "Shell", word: Word, flow: Flow, append: bool) -> None:
     """`> word`: the command's output becomes a file, a socket, or another command's input."""
     for text in word.others:
-        _write(shell, replace(word, text=text, others=()), flow, append)
+        write(shell, replace(word, text=text, others=()), flow, append)
     if word.others:
         return
     if word.text.startswith(("/dev/tcp/", "/dev/udp/")):

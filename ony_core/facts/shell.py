@@ -123,6 +123,7 @@ class Shell:
         self.escapes: list[State] = []  # where `break`, `continue` and `return` left the loop or function that is being walked
         self.locals: dict[str, Word | None] | None = None  # in a function: what its own names stood for outside
         self.descriptors: dict[str, Word] = {}
+        self.stdout: Word | None = None  # where `exec > file` leads what is written from there on
         self.arguments = arguments
         self.deep = 0
         self.fixed: set[str] = set()
@@ -133,7 +134,7 @@ class Shell:
         made.variables = dict(self.variables)
         made.arrays, made.aliases = dict(self.arrays), dict(self.aliases)
         made.functions = dict(self.functions)
-        made.descriptors = dict(self.descriptors)
+        made.descriptors, made.stdout = dict(self.descriptors), self.stdout
         made.deep = self.deep
         return made
 
@@ -146,6 +147,8 @@ class Shell:
                 self.call.opaque("too_deep")
                 return UNKNOWN
             root = parsing.tree(self.call, heredocs.marked(text))
+            if root is not None and root.has_error and (ordered := heredocs.ordered(text)) != text:
+                root = parsing.tree(self.call, heredocs.marked(ordered))
             if root is None:
                 self.call.opaque("too_deep")
                 return UNKNOWN
@@ -323,7 +326,10 @@ class Shell:
                 argv.extend(
                     w for c in redirect.children_by_field_name("destination")[1:] for w in self._argument(c) if not _is_descriptor(c)
                 )
-        flow = redirects.around(self, here, stdin, lambda given: commands.run(self, argv, given) if argv else EMPTY)
+        lasting = len(argv) == 1 and argv[0].text == "exec"
+        flow = redirects.around(self, here, stdin, lambda given: commands.run(self, argv, given) if argv else EMPTY, lasting)
+        if self.stdout is not None and flow is not EMPTY:
+            redirects.write(self, self.stdout, flow, append=True)
         if argv and argv[0].text not in ("export", "declare", "local", "readonly", "typeset", "exec", "eval"):
             for name, _ in assigned:
                 self.variables.pop(name, None)

@@ -81,7 +81,7 @@ def _remember(shell: "Shell", word: Word, flow: Flow, extra: frozenset[str]) -> 
     elif "append" in extra or "modify" in extra:
         own = before is not None and not before.gone
         taints = (before.taints if before is not None and own else frozenset({"changed"})) | flow.taints
-        shell.call.made[path] = Made(None, taints, added=added[-LIMIT:])
+        shell.call.made[path] = Made(before.text if before is not None else None, taints, added=added[-LIMIT:])
     else:
         fresh = absent(shell, path) or (before is not None and "changed" not in before.taints)
         shell.call.made[path] = Made(flow.text, flow.taints | (set() if fresh and "placed" not in extra else {"changed"}))

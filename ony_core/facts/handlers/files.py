@@ -35,7 +35,19 @@ _FILTERS = frozenset(
         "-lname",
     ]
 )
-_AWK_RUN = re.compile(r"system\s*\(|\|\s*getline|\|\s*&?\s*[\"']?|/inet/")
+_FD_RUNS = ("-x", "--exec", "-X", "--exec-batch")
+_FD_FILTERS = frozenset(["-S", "--size", "--changed-within", "--changed-before", "-o", "--owner"])
+_FD_FOUND = re.compile(r"\{/?/?\.?\}")
+_IN_PLACE = re.compile(r"-[nErsuzb]*i|--in")
+# a substitution whose outcome is known: no pattern but the dot, no group, nothing taken from the match or from the run
+_PLAIN = re.compile(r"s([/|#,@])((?:(?!\1)[\w \-./:=\"'<>])+)\1((?:(?!\1)[^\\&\0])*)\1(g?)")
+# a string, or a regular expression: a slash where no value stands before it
+_AWK_LITERAL = re.compile(
+    r'"(?P<text>(?:\\.|[^"\\\n])*)"'
+    r"|(?P<before>(?:^|[~(,;{}!&|?:=]|(?<!\\)\n)\s*)/(?:\\.|\[\^?\]?(?:\\.|[^\]\\\n])*\]|[^/\\\n\[])+/"
+)
+_AWK_STARTS = re.compile(r"\bsystem\b|(?<!\|)\|(?!\|)|@")
+_AWK_TOLD = re.compile(r'system\s*\(\s*"(\d+)"\s*\)|(?:^|[{;(\n])\s*"(\d+)"\s*\|&?\s*getline\b|\|&?\s*"(\d+)"\s*(?=[;}\n)]|$)')
 _AWK_WRITE = re.compile(r">>?\s*\"([^\"]+)\"")
 
 
@@ -45,21 +57,23 @@ def find(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
     folders = [w for w in words[:start] if w.text not in ("-H", "-L", "-P")] or [Word(".")]
     shell.call.add("command", program.name, args=len(folders))
     valued = program.values
+    named = next((b.text for a, b in pairwise(words) if a.text in ("-name", "-iname")), "")
     at = start
     while at < len(words):
         text = words[at].text
         if text in _RUNS:
-            at = _find_runs(shell, words, at + 1, _below(shell, folders, words))
+            at = _find_runs(shell, words, at + 1, _below(shell, folders, named, _filtered(words)))
             continue
         if text == "-delete":
-            for folder in _below(shell, folders, words):
+            for folder in _below(shell, folders, named, _filtered(words)):
                 whole = frozenset({"many"}) if _filtered(words) else frozenset({"many", "recursive"})
                 whole |= {"empty_ones"} if _only_empty(words) else frozenset()
                 files.delete_file(shell, folder if _is_named(folder) else Word(folder.text.rstrip("/") + "/*", True), whole)
         elif text in ("-fprint", "-fprint0", "-fls", "-fprintf") and at + 1 < len(words):
             files.write_file(shell, words[at + 1], UNKNOWN)
         at += 3 if text == "-fprintf" else 2 if text in valued else 1
-    return _found(shell, folders, words)
+    asked = [b.text for a, b in pairwise(words) if a.text in ("-name", "-iname", "-path", "-wholename")]
+    return _found(shell, folders, asked)
 
 
 def _only_empty(words: list[Word]) -> bool:
@@ -77,7 +91,7 @@ def _find_runs(shell: "Shell", words: list[Word], at: int, folders: list[Word]) 
     end = next(
         (i for i in range(at, len(words)) if words[i].text == ";" or (words[i].text == "+" and words[i - 1].text == "{}")), len(words)
     )
-    for folder in folders[:8]:
+    for folder in folders:
         inner = [_found_word(w, folder) if "{}" in w.text else w for w in words[at:end]]
         if inner:
             commands.run(shell.child(), inner, EMPTY)
@@ -94,16 +108,13 @@ def _found_word(word: Word, folder: Word) -> Word:
     )
 
 
-def _below(shell: "Shell", folders: list[Word], words: list[Word]) -> list[Word]:
+def _below(shell: "Shell", folders: list[Word], named: str, filtered: bool) -> list[Word]:
     """A search that asks for names or ages finds some things in the project's own folder, not the folder itself."""
-    named = next((words[i + 1].text for i, w in enumerate(words[:-1]) if w.text in ("-name", "-iname")), "")
     narrowed = []
     for folder in folders:
-        inside = _filtered(words) and "project_root" in paths.traits_of(shell.call, shell.cwd, folder)
-        text = folder.text.rstrip("/") + ("/found" if inside else "")
-        text += "/" + named.replace("*", "x") if named and (named.startswith((".", "*.")) or "*" not in named) else ""
-        told = {"named"} if text.rpartition("/")[2] == named.replace("*", "x") and named else set()
-        narrowed.append(Word(text or "/", folder.glob, folder.quoted, folder.taints | told))
+        inside = filtered and "project_root" in paths.traits_of(shell.call, shell.cwd, folder)
+        text = folder.text.rstrip("/") + ("/found" if inside else "") + (f"/{named}" if named else "")
+        narrowed.append(Word(text or "/", folder.glob or bool(named), folder.quoted, folder.taints | ({"named"} if named else set())))
     return narrowed
 
 
@@ -116,40 +127,48 @@ def _filtered(words: list[Word]) -> bool:
     return any(w.text in _FILTERS for w in words)
 
 
-def _found(shell: "Shell", folders: list[Word], words: list[Word]) -> Flow:
+def _found(shell: "Shell", folders: list[Word], asked: list[str]) -> Flow:
     """The names that find prints: below its starting points. Names of secrets are marked: whoever reads what they name reads a secret."""
-    asked = [b for a, b in pairwise(words) if a.text in ("-name", "-iname", "-path", "-wholename")]
-    if any("secret" in paths.traits_of(shell.call, shell.cwd, Word(word.text, glob=True)) for word in asked if word.text[:2] != "*/"):
+    if any("secret" in paths.traits_of(shell.call, shell.cwd, Word(name, glob=True)) for name in asked if name[:2] != "*/"):
         return Flow(None, frozenset({"names_secret"}))
-    if len(folders) == 1 and folders[0].known:
-        return Flow(None, folders[0].taints)
-    return Flow(None)
+    return Flow(None, frozenset().union(*(folder.taints for folder in folders)))
 
 
 def sed(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
     line, _ = read(program, words)
-    scripts = line.all("-e", "--expression")
+    in_place = any(_IN_PLACE.match(w.text) for w in words)
     operands = line.operands
-    if not scripts and line.value("-f", "--file") is None and operands:
+    if in_place and operands and operands[0].text == "":
+        operands = operands[1:]  # `sed -i '' …`, as macOS wants it
+    scripts, sources = line.all("-e", "--expression"), line.all("-f", "--file")
+    if not scripts and not sources:
         scripts, operands = operands[:1], operands[1:]
-    in_place = any(w.text.startswith(("-i", "--in-place")) or (re.match(r"-[nErsuz]+i", w.text)) for w in words if w.text[:1] == "-")
-    if in_place and operands and operands[0].text == "" and operands[0].quoted:
-        operands = operands[1:]
     if in_place:
         _backups(shell, words, operands)
-    does = [effects(script.text) for script in scripts]
-    shell.call.add("command", program.name, args=len(operands), traits={"runs_code"} if any(d.runs for d in does) else set())
+    does = [effects(text) for text in [script.text for script in scripts] + _sed_files(shell, program, sources)]
+    unread = any(script.text.strip() == HOLE for script in scripts)
+    shell.call.add("command", program.name, args=len(operands), traits={"runs_code"} if unread or any(d.runs for d in does) else set())
     for target in (name for d in does for name in d.writes):
         files.write_file(shell, Word(target, quoted=True), UNKNOWN)
+    plain = not sources and not line.flags & {"-n", "--quiet", "--silent", "-z", "--null-data"}
     taints = stdin.taints
     for word in operands:
-        before = files.known_content(shell, word) if in_place else None
+        before = files.known_content(shell, word) if in_place and plain else None
         taints |= files.read_file(shell, word)
         if in_place:
             files.write_file(shell, word, Flow("\n".join(text for d in does for text in d.adds)), frozenset({"modify"}))
-        if before is not None and before.text is not None and in_place:
+        if before is not None and before.text is not None:
             files.edited(shell, word, before, substituted(scripts, before.text))
     return Flow(None, taints)
+
+
+def _sed_files(shell: "Shell", program: Program, sources: list[Word]) -> list[str]:
+    """The scripts of `-f`; one that nobody can read is code that is loaded."""
+    found = [files.known_content(shell, word) for word in sources]
+    texts = [made.text for made in found if made is not None and made.text is not None]
+    if len(texts) < len(sources):
+        shell.call.add("command", program.name, traits=("loads_code",))
+    return texts
 
 
 def _backups(shell: "Shell", words: list[Word], operands: list[Word]) -> None:
@@ -161,49 +180,64 @@ def _backups(shell: "Shell", words: list[Word], operands: list[Word]) -> None:
 
 
 def substituted(scripts: list[Word], text: str) -> str | None:
-    """The text after plain substitutions; None where a script does more than that."""
+    """The text after plain substitutions; None where a script does more than that. A dot stands for any character, as sed reads it."""
     for script in scripts:
-        found = re.fullmatch(r"s([/|#,@])((?:(?!\1)[\w \-./:=\"'()<>]*))\1((?:(?!\1)[^\\&])*)\1(g?)", script.text)
-        if found is None or ("." in found[2] and found[2].strip(".") == ""):
+        found = _PLAIN.fullmatch(script.text)
+        if found is None:
             return None
-        text = text.replace(found[2], found[3])
+        pattern, times = re.compile(re.escape(found[2]).replace(r"\.", ".")), 0 if found[4] else 1
+        text = "\n".join(pattern.sub(found[3], line, times) for line in text.split("\n"))
     return text
 
 
 def awk(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
     line, _ = read(program, words)
-    sources = line.all("-f", "--file")
+    sources, code = line.all("-f", "--file", "-E", "--exec"), line.all("-e", "--source")
     operands = line.operands
-    code = [] if sources else operands[:1]
-    operands = operands if sources else operands[1:]
+    if not sources and not code:
+        code, operands = operands[:1], operands[1:]
     traits: set[str] = set()
+    shows: set[str] = set()
     for script in code:
-        traits |= shown.in_text(script.text)
-        bare = re.sub(r'"(?:\\.|[^"\\])*"|/(?:\\.|[^/\\\n])+/', '""', script.text)
-        if "system" in bare or (re.search(r"getline|\|&", bare) and "|" in bare) or re.search(r"(?<!\|)\|(?!\|)", bare):
-            _awk_runs(shell, script.text, traits)
+        shows |= shown.in_text(script.text)
+        _awk_runs(shell, script.text, traits)
         for found in _AWK_WRITE.finditer(script.text):
             if not found[1].startswith("/dev/std"):
                 files.write_file(shell, Word(found[1]), UNKNOWN)
-        if not script.known and script.text.strip() == HOLE:
+        if script.text.strip() == HOLE:
             traits.add("runs_code")
-    shell.call.add("command", program.name, args=len(operands), traits=traits - {shown.TAINT})
+    shell.call.add("command", program.name, args=len(operands), traits=traits)
     from ony_core.facts import scripts as look
 
-    for word in sources:
+    included = line.all("-i", "--include")
+    in_place = any(word.text == "inplace" for word in included)
+    for word in sources + [word for word in included if word.text != "inplace"]:
         look.run_file(shell, word, [], "awk")
     taints = stdin.taints
-    in_place = any(v.text == "inplace" for v in line.all("-i", "--include"))
     for word in operands:
-        taints |= commands.use(shell, word, "modify" if in_place else "read", frozenset()) if "=" not in word.text else frozenset()
-    return Flow(None, taints | (traits & {shown.TAINT}))
+        if not re.match(r"[A-Za-z_]\w*=", word.text):
+            taints |= commands.use(shell, word, "modify" if in_place else "read", frozenset())
+    return Flow(None, taints | shows)
 
 
 def _awk_runs(shell: "Shell", code: str, traits: set[str]) -> None:
-    """system("text") and "text" | getline with text that is known are followed; all else stays unknown."""
-    found = re.findall(r'system\s*\(\s*"((?:[^"\\]|\\.)*)"\s*\)|"((?:[^"\\]|\\.)*)"\s*\|\s*getline|\|\s*"((?:[^"\\]|\\.)*)"', code)
-    texts = [a or b or c for a, b, c in found]
-    if not texts or len(re.findall(r"system\s*\(", code)) > sum(1 for a, _, _ in found if a):
+    """Commands whose text stands in the program are followed; a program that starts others, more than those, starts unknown ones."""
+    strings: list[str] = []
+
+    def token(found: re.Match[str]) -> str:
+        if found["text"] is None:
+            return found["before"] + " r "
+        strings.append(found["text"])
+        return f'"{len(strings) - 1}"'
+
+    def kept(found: re.Match[str]) -> str:
+        return found["before"] if found["text"] is None else found[0]
+
+    bare = _AWK_LITERAL.sub(token, code)
+    texts = [strings[int(a or b or c)] for a, b, c in _AWK_TOLD.findall(bare)]
+    odd = re.search(r'/[^/\n]*"', bare)  # a division, or a regular expression with a quote in it: then what seems a string may be code
+    starts = _AWK_STARTS.findall(_AWK_LITERAL.sub(kept, code) if odd else bare)
+    if len(starts) > len(texts):
         traits.add("runs_code")
     for text in texts:
         shell.child().source(text)
@@ -213,12 +247,13 @@ def dd(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow
     shell.call.add("command", program.name, args=len(words), traits={"help"} if any(w.text in program.help for w in words) else ())
     taints = stdin.taints
     pairs = [(w.text.partition("=")[0], w.part(w.text.partition("=")[2])) for w in words]
+    nothing = any(name == "if" and value.text == "/dev/null" for name, value in pairs)  # what it writes is emptied
     for name, value in pairs:
         if name == "if":
             taints |= files.read_file(shell, value)
     for name, value in pairs:
         if name == "of":
-            files.write_file(shell, value, Flow(None, taints))
+            files.write_file(shell, value, Flow("" if nothing else None, taints))
     return Flow(None, taints)
 
 
@@ -227,28 +262,20 @@ def archive(shell: "Shell", program: Program, words: list[Word], stdin: Flow) ->
     if words and words[0].text[:1].isalpha():
         words = [words[0].part("-" + words[0].text), *words[1:]]
     line, _ = read(program, words)
-    for flag in ("--to-command", "--checkpoint-action", "-I", "--use-compress-program", "-F", "--info-script", "--rsh-command"):
-        for value in line.all(flag):
-            text = value.text.partition("exec=")[2] if flag == "--checkpoint-action" else value.text
-            if text and text not in ("dot", "echo", "gzip", "zstd", "xz", "pigz", "lz4", "bzip2"):
-                shell.child().source(text.replace(HOLE, "${_}"))
     commands.flag_values(shell, line)
-    where = line.value("-C", "--directory") or Word(".")
+    folders = line.all("-C", "--directory") or [Word(".")]
     file = line.value("-f", "--file")
     made = files.made_at(shell, file) if file else None
     taints = stdin.taints | (made.taints if made else frozenset())
     creates = bool(line.flags & {"-c", "--create", "-r", "--append", "-u", "--update", "-A"})
-    if not creates and line.flags & {"-x", "--extract"}:
-        if "--to-stdout" not in line.flags and "-O" not in line.flags:
-            files.write_file(shell, where, Flow(None, taints), frozenset({"recursive", "placed"}))
-        shell.call.add("command", program.name, (), line.flags, len(line.operands), traits=line.traits)
-        return Flow(None, taints)
-    operands = line.operands if creates else []
-    for word in operands:
-        whole = Word(where.text.rstrip("/") + "/" + word.text) if where.text != "." and word.text[:1] not in "/~" else word
-        taints |= files.read_file(shell, whole, frozenset({"recursive"}))
-        if "--remove-files" in line.flags:
-            files.delete_file(shell, whole, frozenset({"recursive"}))
+    prints = bool(line.flags & {"-O", "--to-stdout"})
+    if not creates and not prints and line.flags & {"-x", "--extract"}:
+        files.write_file(shell, folders[-1], Flow(None, taints), frozenset({"recursive", "placed"}))
+    for word in line.operands if creates or prints else []:
+        for whole in (_within(folder, word) for folder in folders):
+            taints |= files.read_file(shell, whole, frozenset({"recursive"}))
+            if creates and "--remove-files" in line.flags:
+                files.delete_file(shell, whole, frozenset({"recursive"}))
     shell.call.add("command", program.name, (), line.flags, len(line.operands), traits=line.traits)
     if creates and file is not None and remote(file):
         shell.call.add("network", program.name, ("sends",), traits={"from_file"} | (taints & {"secret"}))
@@ -257,25 +284,39 @@ def archive(shell: "Shell", program: Program, words: list[Word], stdin: Flow) ->
     return Flow(None, taints)
 
 
+def _within(folder: Word, word: Word) -> Word:
+    return word if word.text[:1] in ("/", "~", HOLE) else word.part(folder.text.rstrip("/") + "/" + word.text)
+
+
 def truncate(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
     line, _ = read(program, words)
     shell.call.add("command", program.name, (), line.flags, len(line.operands), traits=line.traits)
-    if "help" not in line.traits:
-        for word in line.operands:
-            files.write_file(shell, word, EMPTY)
+    size = line.value("-s", "--size")
+    keeps = size is not None and re.match(r"[+>]?0*[1-9]", size.text)
+    for word in line.operands:
+        files.write_file(shell, word, UNKNOWN if keeps else EMPTY)
     return EMPTY
 
 
 def fd(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
-    """fd: -x and -X run a command on what is found."""
-    at = next((i for i, w in enumerate(words) if w.text in ("-x", "--exec", "-X", "--exec-batch")), -1)
+    """fd: a pattern, then folders; -x and -X run a command on what is found."""
+    at = next((i for i, w in enumerate(words) if w.text in _FD_RUNS), len(words))
+    line, _ = read(program, words[:at])
     shell.call.add("command", program.name, args=len(words))
-    if at >= 0 and words[at + 1 :]:
-        inner = [w if "{" not in w.text else Word("./*", True) for w in words[at + 1 :]]
-        if all("{" not in w.text for w in words[at + 1 :]):
-            inner.append(Word("./*", True))
-        commands.run(shell.child(), inner, EMPTY)
-    return Flow(None)
+    folders = [*line.all("--base-directory", "--search-path"), *line.operands[1:]] or [Word(".")]
+    pattern = line.operands[0].text if line.operands else ""
+    ending = line.value("-e", "--extension")
+    named = re.sub(r"[\\^$]", "", pattern)  # a name, where the pattern is as plain as one
+    if not re.fullmatch(r"[.*-]*\w[\w.*-]*", named):
+        named = f"*.{ending.text}" if ending is not None else ""
+    filtered = ending is not None or pattern not in ("", ".") or bool(line.flags & _FD_FILTERS)
+    while at < len(words):
+        end = next((i for i in range(at, len(words)) if words[i].text == ";"), len(words))
+        inner = [w.part(_FD_FOUND.sub("{}", w.text)) for w in words[at + 1 : end]]
+        inner += [] if any("{}" in w.text for w in inner) else [Word("{}")]
+        _find_runs(shell, inner, 0, _below(shell, folders, named, filtered))
+        at = next((i for i in range(end, len(words)) if words[i].text in _FD_RUNS), len(words))
+    return _found(shell, folders, [named] if named else [])
 
 
 def sync(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
@@ -288,29 +329,30 @@ def sync(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
         _ssh_option(shell, option)
     traits: set[str] = set(line.traits)
     taints: frozenset[str] = frozenset()
-    if program.name == "scp" and not line.operands[1:]:
-        traits |= _batch(shell, stdin)
+    if not line.operands[1:]:
+        traits |= _batch(shell, stdin.text or "")
+    dry = bool(line.flags & {"-n", "--dry-run", "--list-only"})
     *sources, into = line.operands or [Word("")]
     for source in sources:
         taints |= frozenset({"network"}) if remote(source) else files.read_file(shell, source, frozenset({"recursive"}))
     if any(remote(s) for s in sources):
         traits.add("receives")
-    if remote(into) and into.text and sources:
-        traits |= ({"sends"} if not line.flags & {"-n", "--dry-run", "--list-only"} else set()) | (taints & {"secret"})
-    elif sources and "help" not in traits:
-        if line.flags & set(tables().words["names"]["mirror_flags"]) and not line.flags & {"-n", "--dry-run"}:
+    if remote(into) and sources:
+        traits |= (set() if dry else {"sends"}) | (taints & {"secret"})
+    elif sources and not dry:
+        if line.flags & set(tables().words["names"]["mirror_flags"]):
             files.delete_file(shell, into, frozenset({"recursive", "many"}))
         files.write_file(shell, into, Flow(None, taints), frozenset({"modify"}))
-    if "--remove-source-files" in line.flags:
+    if "--remove-source-files" in line.flags and not dry:
         for source in sources:
             files.delete_file(shell, source, frozenset({"recursive"}))
     shell.call.add("command", program.name, line.verb, line.flags, len(line.operands), traits=traits)
     return EMPTY
 
 
-def _batch(shell: "Shell", stdin: Flow) -> set[str]:
-    """sftp, lftp, ftp: lines such as `put FILE` on standard input."""
-    sent = [line.split()[1:2] for line in (stdin.text or "").split("\n") if line.split()[:1] in (["put"], ["mput"], ["mirror"], ["reput"])]
+def _batch(shell: "Shell", text: str) -> set[str]:
+    """sftp: lines such as `put FILE`."""
+    sent = [line.split()[1:2] for line in text.split("\n") if line.split()[:1] in (["put"], ["mput"], ["reput"])]
     taints: frozenset[str] = frozenset().union(*(files.read_file(shell, Word(name)) for names in sent for name in names))
     return ({"sends"} if sent else set()) | (taints & {"secret"})
 
@@ -322,11 +364,8 @@ def _ssh_option(shell: "Shell", option: Word) -> None:
 
 
 def remote(word: Word) -> bool:
-    return bool(re.match(r"^(?:[\w.@\0-]+:(?!\\)|rsync://|[\w-]+:)", word.text)) and not word.text.startswith(("/", "./"))
-
-
-def paths_of(shell: "Shell", words: list[Word]) -> list[frozenset[str]]:
-    return [paths.traits_of(shell.call, shell.cwd, w) for w in words]
+    """`host:path`, `[::1]:path`, `rsync://…`: a colon before any slash (rsync(1), scp(1)); a drive of Windows is none."""
+    return bool(re.match(r"[^/]+:(?!\\)", word.text))
 
 
 _EDITOR_RUNS = re.compile(

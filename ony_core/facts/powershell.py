@@ -7,7 +7,7 @@ Follows the language specification, chapter 2 (lexical structure) and "about_Par
 import re
 from typing import TYPE_CHECKING
 
-from ony_core.facts import commands, files
+from ony_core.facts import commands, files, shown
 from ony_core.facts.words import EMPTY, HOLE, UNKNOWN, Flow, Word
 from ony_core.taxonomy.tables import tables
 
@@ -18,61 +18,18 @@ MAX_COMMANDS = 500
 _TOKEN = re.compile(
     r"""(?P<space>[ \t]+|`\r?\n)|(?P<comment><\#.*?\#>|\#[^\n]*)|(?P<here>@'\r?\n.*?\n'@|@"\r?\n.*?\n"@)|(?P<raw>'(?:''|[^'])*')"""
     r"""|(?P<text>"(?:""|`.|\$\((?:[^()]|\([^()]*\))*\)|[^"`])*")|(?P<cut>&&|\|\||[;|{}()\n\r]|\$\(|@\(|@\{|&)|(?P<odd>['"])"""
-    r"""|(?P<bare>(?:`.|\$\{[^}]*\}|[^\s;|{}()'"&`])+|`)""",
+    r"""|(?P<into>[1-6*]?>>?(?:&[12])?)|(?P<bare>(?:`.|\$\{[^}]*\}|[^\s;|{}()'"&`>])+|`)""",
     re.DOTALL,
 )
 _KEYWORDS = frozenset(
-    [
-        "if",
-        "elseif",
-        "else",
-        "while",
-        "for",
-        "foreach",
-        "do",
-        "until",
-        "switch",
-        "try",
-        "catch",
-        "finally",
-        "function",
-        "filter",
-        "param",
-        "return",
-        "throw",
-        "in",
-        "begin",
-        "process",
-        "end",
-        "exit",
-        "break",
-        "continue",
-        "trap",
-        "workflow",
-        "class",
-        "enum",
-        "using",
-    ]
+    "if elseif else while for do until switch default try catch finally return throw begin process end exit break continue trap".split()  # noqa: SIM905
 )
+_NAMING = frozenset(["function", "filter", "param", "foreach", "class", "enum", "using", "workflow"])  # a name follows, no command
 _INSIDE = re.compile(r"\$\(((?:[^()]|\([^()]*\))*)\)")
 _CMDLET = re.compile(r"[a-z]+-[a-z]\w*")
 _TYPED = re.compile(r"[A-Z][a-z]+-[A-Z][A-Za-z]{2,40}")
-_PATHS = ("-path", "-literalpath", "-lp", "-filepath", "-pspath", "-destination", "-outfile")
-_VALUED = (
-    "-encoding",
-    "-value",
-    "-itemtype",
-    "-filter",
-    "-include",
-    "-exclude",
-    "-pattern",
-    "-name",
-    "-newname",
-    "-stream",
-    "-totalcount",
-    "-tail",
-    "-type",
-)
+_NUMBER = re.compile(r"\.?\d[\d.,xa-f]*(?:[kmgtp]b|[ldnsuy]{1,2})?(?:\.\.\S*)?$", re.IGNORECASE)
+_PATHS = ("-path", "-literalpath", "-lp", "-filepath", "-pspath", "-outfile")
 
 
 def understand(shell: "Shell", text: str, taints: frozenset[str] = frozenset()) -> None:
@@ -90,14 +47,17 @@ def understand(shell: "Shell", text: str, taints: frozenset[str] = frozenset()) 
             return
         piped, called = False, False
         for words, cut in found:
-            if not (words and words[0].quoted and not called) and not (words and re.match(r"\w+=", words[0].text)):
+            words = _redirected(shell, words)
+            if called and words:
+                _command(shell, words, piped)
+            else:
                 _statement(shell, words, piped)
             called = cut == "&" or (called and not words)
             piped = cut == "|" or (piped and cut in ("{", "}", "(", ")"))
 
 
 def statements(text: str) -> list[tuple[list[Word], str]] | None:
-    """The statements of a text with what ends each; None where quotes do not close."""
+    """The statements of a text with what ends each; None where quotes do not close. What is assigned is a statement of its own."""
     found: list[tuple[list[Word], str]] = []
     words: list[Word] = []
     glued = False
@@ -110,12 +70,44 @@ def statements(text: str) -> list[tuple[list[Word], str]] | None:
         elif kind == "cut":
             found.append((words, token[0].strip("$@") or ";"))
             words, glued = [], False
+        elif kind == "bare" and _assigns(words, token[0]):
+            found.append(([], ";"))
+            after = token[0].partition("=")[2]
+            words, glued = [_word(kind, after)] if after else [], bool(after)
+        elif kind == "into":
+            words.append(Word(token[0]))
+            glued = False
         else:
             for inner in _INSIDE.findall(token[0]) if kind in ("text", "here") else []:
                 found.extend(statements(inner) or [])
             _take(words, _word(kind, token[0]), glued)
             glued = True
     return [*found, (words, ";")]
+
+
+def _assigns(words: list[Word], text: str) -> bool:
+    """Whether the `=` in a bare word sets a variable, an entry or a property; in the arguments of a command it is a letter like others."""
+    if "=" not in text:
+        return False
+    if not words:
+        return re.match(r"[$\[\w]", text) is not None
+    return words[0].text[:1] in ("$", "[") or (len(words) == 1 and text[0] == "=")
+
+
+def _redirected(shell: "Shell", words: list[Word]) -> list[Word]:
+    """The words without redirections; the files these name are written."""
+    kept: list[Word] = []
+    into = ""
+    for word in words:
+        if not word.quoted and word.text.endswith((">", "&1", "&2")) and ">" in word.text:
+            into = word.text if word.text.endswith(">") else ""
+        elif into:
+            if word.text.lower() != "$null":
+                files.write_file(shell, _path(word), UNKNOWN, frozenset({"append"}) if ">>" in into else frozenset())
+            into = ""
+        else:
+            kept.append(word)
+    return kept
 
 
 def _word(kind: str, raw: str) -> Word:
@@ -137,31 +129,33 @@ def _take(words: list[Word], word: Word, glued: bool) -> None:
 
 def _statement(shell: "Shell", words: list[Word], piped: bool) -> None:
     """One command, or an expression that is only a value."""
-    words = list(words)
     while words and not words[0].quoted and words[0].text.lower() in _KEYWORDS:
-        if words[0].text.lower() in ("function", "filter", "param", "class", "enum", "using", "foreach", "in"):
-            return
         words = words[1:]
-    if len(words) > 1 and words[1].text in ("=", "+="):
-        words = words[2:]
-    if not words or (words[0].text[:1] in "$[@-+!,.%=<>0123456789" and words[0].text not in ("%",) and not words[0].text.startswith("./")):
-        if words and words[0].text in (".", "%") and len(words) > 1:
-            words = words[1:] if words[0].text == "." else words
-        else:
-            return
-    _command(shell, words, piped)
+    if not words or words[0].quoted:
+        return
+    first = words[0].text
+    if first == ".":
+        _command(shell, words[1:] or [Word(HOLE)], piped)
+    elif (
+        first == "%"
+        or re.match(r"\.{1,2}[\\/]", first)
+        or not (first[0] in "$[@-+!,.%=<" or first.lower() in _NAMING or _NUMBER.match(first))
+    ):
+        _command(shell, words, piped)
 
 
 def _command(shell: "Shell", words: list[Word], piped: bool) -> None:
     lists = tables().words["powershell"]
     name = words[0].text.lower().rpartition("\\")[2].removesuffix(".exe")
     name = name if words[0].text.lower().endswith(".exe") else lists["aliases"].get(name, name)
-    if _CMDLET.fullmatch(name) or name in lists["bare"]:
+    if _CMDLET.fullmatch(name):
         _cmdlet(shell, name, words[1:], piped)
     elif words[0].text.startswith("$"):
         shell.call.opaque("program_unknown")
     else:
         plain = [Word(w.text if not w.text.startswith("$") else HOLE, w.glob, w.quoted) for w in words]
+        if plain[0].text[:1] == ".":
+            plain[0] = Word(plain[0].text.replace("\\", "/"))
         commands.run(shell.child(), plain, UNKNOWN if piped else EMPTY)
 
 
@@ -171,20 +165,19 @@ def _cmdlet(shell: "Shell", name: str, words: list[Word], piped: bool) -> None:
     lists = tables().words["powershell"]
     verb = _child("pwsh", (), name)
     flags = {w.text.lower().partition(":")[0] for w in words if w.text[:1] == "-" and not w.quoted}
-    if any("-whatif".startswith(f) and len(f) > 2 for f in flags):
+    if any("-whatif".startswith(w.text.lower().removesuffix(":$true")) and len(w.text) > 2 for w in words if not w.quoted):
         shell.call.add("command", "pwsh", traits=("help",))
         return
     shell.call.add("command", "pwsh", (verb,), flags, len(words))
     operands, named = _parameters(words)
-    where = operands + [v for f, v in named if f in _PATHS]
+    where = operands + [v for f, v in named if f in _PATHS] + [v for f, v in named if f in ("-destination", "-newname")]
     if name == "invoke-expression":
         text = (operands or [v for _, v in named] or [Word(HOLE)])[0]
         understand(shell, text.text) if text.known and text.quoted else shell.call.opaque("code_unknown")
     elif name in lists["fetches"]:
         _fetch(shell, operands, named)
-    elif name == "start-process" and (where or named):
-        start = [v for f, v in named if f == "-filepath"] + operands
-        commands.run(shell.child(), [*start, *(v for f, v in named if f in ("-argumentlist", "-args"))], EMPTY)
+    elif name == "start-process":
+        _start(shell, operands, named)
     elif name in lists["deletes"]:
         _delete(shell, where, flags, piped)
     elif name in lists["writes"]:
@@ -195,8 +188,28 @@ def _cmdlet(shell: "Shell", name: str, words: list[Word], piped: bool) -> None:
     elif name in lists["reads"]:
         for word in where:
             files.read_file(shell, _path(word))
-            if word.text.lower().startswith("env:"):
-                shell.call.add("command", "env", traits=("prints_environment",))
+            _shown(shell, word.text)
+
+
+def _start(shell: "Shell", operands: list[Word], named: list[tuple[str, Word]]) -> None:
+    """Start-Process: the words of its list are put together with spaces, and the program takes them apart again."""
+    started = [v for f, v in named if "-filepath".startswith(f)] + operands
+    given = started[1:] + [v for f, v in named if f in ("-args",) or (len(f) > 1 and "-argumentlist".startswith(f))]
+    above = [Word("sudo")] if any("-verb".startswith(f) and v.text.lower() == "runas" for f, v in named) else []
+    words = [word.part(text) for word in given for text in word.text.replace(",", " ").split()]
+    if started:
+        commands.run(shell.child(), [*above, started[0], *words], EMPTY)
+
+
+def _shown(shell: "Shell", text: str) -> None:
+    """`env:` is the whole environment, `env:NAME` one variable."""
+    drive, colon, name = text.lower().partition(":")
+    if drive == "env" and colon:
+        name = name.strip("\\/")
+        if "*" in name or not name:
+            shell.call.add("command", "env", traits=("prints_environment",))
+        elif shown.secretive(name.upper()):
+            shell.call.add("command", "env", traits=(shown.TAINT,))
 
 
 def _parameters(words: list[Word]) -> tuple[list[Word], list[tuple[str, Word]]]:
@@ -228,11 +241,11 @@ def _path(word: Word) -> Word:
 
 def _delete(shell: "Shell", where: list[Word], flags: set[str], piped: bool) -> None:
     deep = frozenset({"recursive"}) if any(f.startswith("-r") for f in flags) else frozenset()
-    for word in where or ([Word("./*", True)] if piped else []):
+    for word in where or ([Word(HOLE)] if piped else []):
         path = _path(word)
-        if re.match(r"(?i)[a-z]:/?\*?$|(?:hk\w+|cert|env|function|variable):", path.text):
+        if re.match(r"(?i)[a-z]:/?\*?$|(?:hk\w+|cert|wsman):", path.text):
             shell.call.add("file", verb=("delete",), traits={"system"} | deep)
-        else:
+        elif not re.match(r"(?i)(?:env|function|variable|alias):", path.text):  # of this session alone
             files.delete_file(shell, path, deep)
 
 

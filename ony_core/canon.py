@@ -45,7 +45,7 @@ def loads(data: bytes) -> Any:
 
 def dumps(value: Any) -> bytes:
     """Canonical JSON of dict, list, tuple, str, int, bool, None and Number. A plain float is a TypeError: its text is lost."""
-    return "".join(_write(value, 0)).encode("ascii")
+    return _write(value, 0).encode("ascii")
 
 
 def sha256(data: bytes) -> str:
@@ -104,29 +104,19 @@ def _no_surrogates(text: str) -> None:
         raise Malformed("JSON holds a lone surrogate") from None
 
 
-def _write(value: Any, depth: int) -> list[str]:
+def _write(value: Any, depth: int) -> str:
     if depth > MAX_DEPTH:
         raise Malformed("value is nested too deeply")
-    if value is None or value is True or value is False:
-        return ["null" if value is None else "true" if value else "false"]
     if isinstance(value, str):
-        return [_quote(value)]
+        return _quote(value)
+    if value is None or value is True or value is False:
+        return "null" if value is None else "true" if value else "false"
     if isinstance(value, Number):
-        return [value.text]
+        return value.text
     if isinstance(value, int):
-        return [int.__repr__(value)]
-    if isinstance(value, list | tuple):
-        return ["[", *_joined(_write(item, depth + 1) for item in value), "]"]
+        return int.__repr__(value)
     if isinstance(value, dict):
-        fields = ([_quote(key), ":", *_write(value[key], depth + 1)] for key in sorted(value))
-        return ["{", *_joined(fields), "}"]
+        return "{" + ",".join([_quote(key) + ":" + _write(value[key], depth + 1) for key in sorted(value)]) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join([_write(item, depth + 1) for item in value]) + "]"
     raise TypeError(f"no canonical form for {type(value).__name__}")
-
-
-def _joined(parts: Any) -> list[str]:
-    out: list[str] = []
-    for part in parts:
-        if out:
-            out.append(",")
-        out.extend(part)
-    return out

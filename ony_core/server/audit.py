@@ -11,6 +11,7 @@ import os
 import re
 import sqlite3
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any
 
 from ony_core import auditkey, canon, chain, checkpoint
@@ -63,24 +64,24 @@ class Log:
         """
         if org_id not in self._sound:
             self._require_sound(db, org_id)
-        text = _body(kind, rfc3339(self._clock.wall()), body)
+        text = _body(kind, _at(self._clock.wall()), body)
         size, previous = self._tip(db, org_id)
         seq = size + 1
         mac = chain.row_mac(self._key(org_id), self._origin_of(org_id), previous, seq, text)
         db.execute(sql.ADD_ROW, (org_id, seq, text, mac))
-        made = chain.append_nodes(size, chain.leaf(seq, text, mac), _get(db, org_id))
-        db.executemany(sql.ADD_NODE, [(org_id, *one) for one in made])
         return seq
 
     def checkpoint(self, db: sqlite3.Connection, org_ids: Iterable[str]) -> None:
-        """Seals and signs the present size of each log; the last thing before a COMMIT. A log without new rows keeps its checkpoint."""
+        """Grows the tree of each log over its new rows, seals and signs its present size; the last thing before a COMMIT. A log without
+        new rows keeps its checkpoint.
+        """
         for org_id in org_ids:
             size, last = self._tip(db, org_id)
-            if size and db.execute(sql.CHECKPOINT, (org_id, size)).fetchone() is None:
-                root = chain.root(size, _get(db, org_id))
-                before = db.execute(sql.LAST_CHECKPOINT, (org_id,)).fetchone()
-                note = self._note(org_id, size, root, last, before[0] if before else 0)
-                db.execute(sql.ADD_CHECKPOINT, (org_id, size, root, note))
+            found = db.execute(sql.LAST_CHECKPOINT, (org_id,)).fetchone()
+            before = found[0] if found else 0
+            if size > before:
+                root = chain.root(size, _grown(db, org_id, before))
+                db.execute(sql.ADD_CHECKPOINT, (org_id, size, root, self._note(org_id, size, root, last, before)))
 
     def proof(self, db: sqlite3.Connection, org_id: str, seq: int, head: chain.Head | None) -> dict[str, Any]:
         """What stands beside a verdict (JSON): the row, the newest checkpoint, and that it holds the row and extends `head`.
@@ -157,16 +158,44 @@ class Log:
 
 
 def _body(kind: str, at: str, fields: dict[str, Any]) -> bytes:
-    if not _KIND.match(kind) or not fields.keys().isdisjoint({"at", "kind"}):
+    if not _named(_KIND, kind) or not fields.keys().isdisjoint({"at", "kind"}):
         raise ValueError("an audit row has a kind of its own and takes its time from the clock")
     for name, value in fields.items():
-        if not _FIELD.match(name) or not all(_closed(item) for item in (value if isinstance(value, list | tuple) else (value,))):
+        closed = all(map(_closed, value)) if isinstance(value, list | tuple) else _closed(value)
+        if not closed or not _named(_FIELD, name):
             raise ValueError(f"audit field {name[:40]!r} is not an id, a digest, a time, a count or a closed word")
     return canon.dumps({"at": at, "kind": kind, **fields})
 
 
+@lru_cache(maxsize=1024)
+def _named(pattern: re.Pattern[str], name: str) -> bool:
+    """Kinds and fields are words of our own source, asked again and again."""
+    return pattern.match(name) is not None
+
+
+_at = lru_cache(maxsize=4)(rfc3339)  # the rows of one second
+
+
 def _closed(value: Any) -> bool:
-    return value is None or type(value) in (bool, int) or (isinstance(value, str) and _WORD.match(value) is not None)
+    if isinstance(value, str):
+        return _WORD.match(value) is not None
+    return value is None or type(value) in (bool, int)
+
+
+def _grown(db: sqlite3.Connection, org_id: str, before: int) -> Callable[[int, int], bytes]:
+    """The tree with every row after the first `before`: many rows of one transaction are written as one list. Read back from the
+    transaction itself, so that a row that was undone in it has no place.
+    """
+    made: dict[tuple[int, int], bytes] = {}
+    stored = _get(db, org_id)
+
+    def get(level: int, position: int) -> bytes:
+        return made.get((level, position)) or stored(level, position)
+
+    for seq, body, mac in db.execute(sql.ROWS_FROM, (org_id, before + 1)).fetchall():
+        made.update(((level, at), h) for level, at, h in chain.append_nodes(seq - 1, chain.leaf(seq, body, mac), get))
+    db.executemany(sql.ADD_NODE, [(org_id, *place, h) for place, h in made.items()])
+    return get
 
 
 def _get(db: sqlite3.Connection, org_id: str) -> Callable[[int, int], bytes]:

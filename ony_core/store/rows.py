@@ -2,10 +2,17 @@
 
 import json
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any
 
 from ony_core.handoff import facts_from_wire
 from ony_core.model import Fact
+
+
+@lru_cache(maxsize=1024)
+def _texts(listed: str) -> tuple[str, ...]:
+    """The same few lists come again and again."""
+    return tuple(json.loads(listed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +143,11 @@ class Handoff:
 
     @property
     def actions(self) -> tuple[str, ...]:
-        return tuple(json.loads(self.actions_json))
+        return _texts(self.actions_json)
 
     @property
     def titles(self) -> tuple[str, ...]:
-        return tuple(json.loads(self.titles_json))
+        return _texts(self.titles_json)
 
     def parsed_facts(self) -> tuple[Fact, ...]:
         return facts_from_wire(json.loads(self.facts))

@@ -9,6 +9,7 @@ Writes that arrive together share one COMMIT (group commit); each stands in a SA
 """
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import queue
@@ -33,6 +34,9 @@ PRAGMAS = ("journal_mode = WAL", "synchronous = FULL", "fullfsync = 1", "foreign
 _RESTART = "restart the server; it checks the log before it writes again"
 
 T = TypeVar("T")
+Waiter = Future[Any] | asyncio.Future[Any]
+Item = tuple[Callable[["Tx"], Any], Waiter]
+Answer = tuple[Waiter, Any, BaseException | None]  # who waits, what the work came to, or what it raised
 _CONNECTOR = f"SELECT {columns(rows.Connector)} FROM connector WHERE token_digest = ?"
 _ENROLL_CODE = f"SELECT {columns(rows.EnrollCode)} FROM enroll_code WHERE digest = ?"
 _SESSION = f"SELECT {columns(rows.Session)} FROM web_session WHERE token_digest = ?"
@@ -170,7 +174,7 @@ class Store:
         except OnyError:
             os.close(self._lock)
             raise
-        self._work: queue.SimpleQueue[tuple[Callable[[Tx], Any], Future[Any]] | None] = queue.SimpleQueue()
+        self._work: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="ony-writer", daemon=True)
         self._thread.start()
 
@@ -180,10 +184,15 @@ class Store:
 
     async def write(self, work: Callable[[Tx], T]) -> T:
         """Runs `work` in the writer's thread; returns after its COMMIT. What work raises is raised here, and undone."""
-        return await asyncio.wrap_future(self._put(work))
+        future = asyncio.get_running_loop().create_future()
+        self._put(work, future)
+        answer: T = await future
+        return answer
 
     def write_now(self, work: Callable[[Tx], T]) -> T:
-        return self._put(work).result()
+        future: Future[T] = Future()
+        self._put(work, future)
+        return future.result()
 
     def read(self, work: Callable[[Tx], T]) -> T:
         """Runs `work` on the reading connection, on one snapshot."""
@@ -209,22 +218,20 @@ class Store:
         """Why writes are refused until a restart; "" while they are not."""
         return self._latched
 
-    def _put(self, work: Callable[[Tx], T]) -> "Future[T]":
-        future: Future[T] = Future()
+    def _put(self, work: Callable[[Tx], T], future: "Waiter") -> None:
         if self._closed:
             future.set_exception(StoreUnavailable("the server is stopping", "ask again when it is back"))
         else:
             self._work.put((work, future))
-        return future
 
     def _run(self) -> None:
         while True:
             batch = self._batch()
             if not batch:
                 return
-            self._commit([item for item in batch if item[1].set_running_or_notify_cancel()])
+            self._commit([item for item in batch if not item[1].cancelled()])
 
-    def _batch(self) -> list[tuple[Callable[[Tx], Any], Future[Any]]]:
+    def _batch(self) -> list[Item]:
         """The next piece of work and whatever stands behind it; empty at the end."""
         first = self._work.get()
         if first is None:
@@ -238,22 +245,16 @@ class Store:
             batch.append(item)
         return batch
 
-    def _commit(self, batch: list[tuple[Callable[[Tx], Any], Future[Any]]]) -> None:
+    def _commit(self, batch: list[Item]) -> None:
         """One transaction. Whatever goes wrong in it, each piece of work gets an answer: nobody may wait for ever for a decision."""
         try:
             answers = self._transaction(batch)
         except BaseException as trouble:  # noqa: BLE001 the writer must outlive it; what is not StoreUnavailable latches
             error = self._abandon(trouble)
-            for _, future in batch:
-                future.set_exception(error)
-            return
-        for future, value, failure in answers:
-            if failure is not None:
-                future.set_exception(failure)
-            else:
-                future.set_result(value)
+            answers = [(future, None, error) for _, future in batch]
+        _tell(answers)
 
-    def _transaction(self, batch: list[tuple[Callable[[Tx], Any], Future[Any]]]) -> list[tuple[Future[Any], Any, BaseException | None]]:
+    def _transaction(self, batch: list[Item]) -> list[Answer]:
         if self._latched:
             raise StoreUnavailable(self._latched, _RESTART)
         self._begin()
@@ -314,6 +315,29 @@ class Store:
             return trouble
         self._latched = self._latched or f"a transaction met unforeseen trouble ({type(trouble).__name__})"
         return StoreUnavailable(self._latched, _RESTART)
+
+
+def _tell(answers: list[Answer]) -> None:
+    """Each waiter its own. An event loop is woken once, however many of its tasks wait: that costs as much as writing a row."""
+    loops: dict[asyncio.AbstractEventLoop, list[Answer]] = {}
+    for answer in answers:
+        if isinstance(answer[0], asyncio.Future):
+            loops.setdefault(answer[0].get_loop(), []).append(answer)
+        else:
+            _settle([answer])
+    for loop, theirs in loops.items():
+        with contextlib.suppress(RuntimeError):  # the loop has been closed meanwhile: nobody waits any more
+            loop.call_soon_threadsafe(_settle, theirs)
+
+
+def _settle(answers: list[Answer]) -> None:
+    for future, value, failure in answers:
+        if future.done():  # whoever waited has gone away
+            continue
+        if failure is not None:
+            future.set_exception(failure)
+        else:
+            future.set_result(value)
 
 
 def _in_our_words(failure: BaseException) -> BaseException:

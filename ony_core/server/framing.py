@@ -4,6 +4,7 @@ MUST refuse whatever two programs could read differently (RFC 9112 section 11): 
 or not [0-9]{1,10}, bare CR or LF, folded header lines, space before a colon, control characters, absolute targets, "//", a repeated Host.
 MUST refuse a Host that is not ours (DNS rebinding), every version but HTTP/1.1, and every method but GET and POST.
 MUST hold its limits before memory is spent: 16 KiB and 50 header lines a head, 64 KiB a body.
+MUST remember nothing of a request but that h11 took its head.
 MUST answer with a Head or a Violation for every input, never with another exception. After a Violation the connection ends.
 """
 
@@ -11,14 +12,18 @@ import ipaddress
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
 
 import h11
 
 MAX_HEAD = 16 * 1024
 MAX_HEADERS = 50
 MAX_BODY = 64 * 1024
+MOST_TAKEN = 4096
 METHODS = ("GET", "POST")
 
+_taken: set[bytes] = set()  # digests, because a head holds tokens
 _END = b"\r\n\r\n"
 _BAD_LINE_END = re.compile(rb"\A\n|[^\r]\n|\r[^\n]|\0")
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([^ ]+) HTTP/([0-9])\.([0-9])\Z")
@@ -84,17 +89,24 @@ def head(raw: bytes, hosts: frozenset[str] | None) -> Head:
 
 
 def render(status: int, reason: str, headers: Iterable[tuple[str, str]], body: bytes) -> bytes:
-    """An answer as bytes. ValueError for a header that cannot be written."""
-    writer = h11.Connection(h11.SERVER)
+    """An answer as bytes. ValueError for a header that cannot be written, and for a body of another length than they say."""
+    fields = tuple(headers)
+    named = {name.lower(): value for name, value in fields}
+    if named.get("content-length", "0") != str(len(body)):
+        raise ValueError("an answer says the length of its body")
+    return (_rendered_head if "set-cookie" in named else _kept_head)(status, reason, fields) + body
+
+
+def _rendered_head(status: int, reason: str, headers: tuple[tuple[str, str], ...]) -> bytes:
     fields = [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers]
     try:
-        parts = [writer.send(h11.Response(status_code=status, headers=fields, reason=reason.encode("ascii")))]
-        if body:
-            parts.append(writer.send(h11.Data(data=body)))
-        parts.append(writer.send(h11.EndOfMessage()))
+        head = h11.Connection(h11.SERVER).send(h11.Response(status_code=status, headers=fields, reason=reason.encode("ascii")))
     except h11.LocalProtocolError as error:
         raise ValueError(str(error)) from None
-    return b"".join(part for part in parts if part)
+    return head or b""
+
+
+_kept_head = lru_cache(maxsize=64)(_rendered_head)  # within a second most answers begin alike; those with a cookie are not kept
 
 
 def client_of(peer: str, headers: Iterable[tuple[str, str]], proxies: Sequence[str]) -> str:
@@ -102,6 +114,8 @@ def client_of(peer: str, headers: Iterable[tuple[str, str]], proxies: Sequence[s
 
     peer: an address. proxies: addresses or networks.
     """
+    if not proxies:
+        return peer
     chain = [hop.strip() for value in _values(headers, "x-forwarded-for") for hop in value.split(",")]
     for hop in (peer, *reversed(chain)):
         if not _is_address(hop):
@@ -139,7 +153,12 @@ def _field(line: bytes) -> tuple[str, str]:
 
 
 def _require_grammar(raw: bytes) -> None:
-    """RFC 9112 once more, by other hands than ours."""
+    """RFC 9112 once more, by other hands than ours. A kept connection sends the same head again and again: what h11 has taken once, by
+    its digest, is not read a second time.
+    """
+    digest = sha256(raw).digest()
+    if digest in _taken:
+        return
     reader = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
     try:
         reader.receive_data(raw)
@@ -148,6 +167,9 @@ def _require_grammar(raw: bytes) -> None:
         raise Violation(400, "grammar") from None
     if not isinstance(event, h11.Request):
         raise Violation(400, "grammar")
+    if len(_taken) >= MOST_TAKEN:
+        _taken.clear()
+    _taken.add(digest)
 
 
 def _require_host(found: list[str], hosts: frozenset[str] | None) -> None:

@@ -10,11 +10,12 @@ import asyncio
 import logging
 import os
 import ssl
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from email.utils import formatdate
-from functools import partial
+from functools import lru_cache, partial
 from http import HTTPStatus
 from pathlib import Path
 
@@ -148,7 +149,7 @@ class Listener:
         return await self.handler(request)
 
     def rendered(self, response: Response, close: bool) -> bytes:
-        headers = {**_DEFAULTS, "Date": formatdate(usegmt=True), **dict(self.headers)}
+        headers = {**_DEFAULTS, "Date": _date(int(time.time())), **dict(self.headers)}
         if response.status not in (204, 304):
             headers |= {"Content-Type": response.content_type, "Content-Length": str(len(response.body))}
         given = {name.lower() for name, _ in response.headers}
@@ -210,6 +211,11 @@ class Listener:
         if self.connections:
             self._emptied = asyncio.get_running_loop().create_future()
             await asyncio.wait({self._emptied}, timeout=seconds)
+
+
+@lru_cache(maxsize=1)
+def _date(seconds: int) -> str:
+    return formatdate(seconds, usegmt=True)
 
 
 def _where(error: BaseException) -> str:

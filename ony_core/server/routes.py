@@ -112,6 +112,7 @@ LOCAL: tuple[Who, ...] = ("owner-local",)
 _ID = r"([a-z]{3,4}_[0-9a-f]{32})"
 _WORDS = {"nonce": r"[0-9a-f]{64}", "step": r"[a-z]{1,10}"}  # every other word of a path is an id
 Handler = Callable[..., Awaitable[Response | Parked]]
+Found = tuple[Route, Handler, tuple[str, ...]]  # and the values of the path's words
 _BEARER = re.compile(r"Bearer ([A-Za-z0-9_.-]{20,200})\Z", re.ASCII)
 
 REQUESTS = Family(
@@ -137,12 +138,18 @@ class Router:
             raise ValueError("routes for people need their sessions")
         self._store, self._local, self._meter, self._sessions = store, "owner-local" in whose, meter or Meter(), sessions
         served = [route for route in TABLE if route.who in whose and parts.get(route.part) is not None]
-        self._routes = [(route, _pattern(route.path), _method(route, parts)) for route in served]
+        self._exact: dict[str, list[Found]] = {}
+        self._shaped: list[tuple[re.Pattern[str], Found]] = []
+        for route in served:
+            if "{" in route.path:
+                self._shaped.append((_pattern(route.path), (route, _method(route, parts), ())))
+            else:
+                self._exact.setdefault(route.path, []).append((route, _method(route, parts), ()))
 
     async def answer(self, request: Request) -> Response | Parked:
         """The handler's answer, or a problem in its stead. Only what nobody foresaw is raised."""
-        path = next((route.path for route, pattern, _ in self._routes if pattern.fullmatch(request.path)), "")
-        return await self._counted(path, partial(self._routed, request))
+        fitting = self._fitting(request.path)
+        return await self._counted(fitting[0][0].path if fitting else "", partial(self._routed, request, fitting))
 
     async def _counted(self, path: str, work: Callable[[], Awaitable[Response | Parked]]) -> Response | Parked:
         response = await self._answered(work)
@@ -179,32 +186,36 @@ class Router:
             return problem(status, code, error.what, error.hint)
         return problem(status, code, "the server cannot do this now", "its log says why")
 
-    async def _routed(self, request: Request) -> Response | Parked:
-        fitting = [(route, match, method) for route, pattern, method in self._routes if (match := pattern.fullmatch(request.path))]
+    def _fitting(self, path: str) -> "list[Found]":
+        """What the table has at this path, whatever the method. No route with words in its path fits a path of another."""
+        shaped = ((match, found) for pattern, found in self._shaped if (match := pattern.fullmatch(path)))
+        return self._exact.get(path) or [(route, method, match.groups()) for match, (route, method, _) in shaped]
+
+    async def _routed(self, request: Request, fitting: "list[Found]") -> Response | Parked:
         if not fitting:
             return problem(404, "unknown_path", "there is nothing at this address")
         found = next((item for item in fitting if item[0].method == request.method), None)
         if found is None:
             allowed = ", ".join(sorted(route.method for route, _, _ in fitting))
             return with_headers(problem(405, "method", "this address takes another method"), ("Allow", allowed))
-        route, match, method = found
+        route, method, words = found
         said = bool(request.body) or (route.who in BROWSER and route.method == "POST")  # no form of another page says that it is JSON
         if said and route.who != "provider" and not _is_json(request):
             return problem(415, "not_json", "the body must be JSON", "send Content-Type: application/json")
         if route.who in BROWSER and self._sessions is not None:
-            return await self._for_people(route, request, method, match, self._sessions)
+            return await self._for_people(route, request, method, words, self._sessions)
         if route.who != "connector":
-            return await method(request, *match.groups())
+            return await method(request, *words)
         connector = self._connector(request)
         if connector is None:
             return with_headers(problem(401, "unknown_token", "this needs the token of an enrolled connector", "run `ony enroll`"),
                          ("WWW-Authenticate", "Bearer"))  # fmt: skip
         if connector.state != "active":
             return problem(403, "connector_revoked", "this connector has been revoked", "enrol it again")
-        return await method(request, connector, *match.groups())
+        return await method(request, connector, *words)
 
     async def _for_people(
-        self, route: Route, request: Request, method: Handler, match: re.Match[str], sessions: Sessions
+        self, route: Route, request: Request, method: Handler, values: tuple[str, ...], sessions: Sessions
     ) -> Response | Parked:
         """What doors.py lets through. A refusal of somebody who is in is worth a line in the log."""
         if (no := doors.stranger(request, sessions)) is not None or route.who == "visitor":
@@ -212,13 +223,13 @@ class Router:
         caller = sessions.caller(request)
         no = doors.refused(route, caller)
         if no is None and caller is not None:
-            words = dict(zip(re.findall(r"\{([a-z]+)\}", route.path), match.groups(), strict=True))
+            words = dict(zip(re.findall(r"\{([a-z]+)\}", route.path), values, strict=True))
             no = doors.missing(route, caller, words, self._store)
         if caller is None or no is not None:
             log.warning("a request for people's routes was refused to %s", request.peer)
             return no or doors.NOT_HERE
         await sessions.seen(caller)
-        return await method(request, caller, *match.groups())
+        return await method(request, caller, *values)
 
     def _connector(self, request: Request) -> rows.Connector | None:
         match = _BEARER.match(request.header("authorization"))

@@ -135,12 +135,6 @@ def resealed(world: World, key: bytes, upto: int | None = None) -> None:
     for seq, body in rows[: upto or len(rows)]:
         mac = chain.row_mac(key, ORIGIN, previous, seq, body)
         db.execute("INSERT INTO audit VALUES (?, ?, ?, ?)", (ORG, seq, body, mac))
-
-        def get(level: int, position: int) -> bytes:
-            return db.execute("SELECT hash FROM audit_node WHERE level = ? AND position = ?", (level, position)).fetchone()[0]
-
-        for level, position, node in chain.append_nodes(seq - 1, chain.leaf(seq, body, mac), get):
-            db.execute("INSERT INTO audit_node VALUES (?, ?, ?, ?)", (ORG, level, position, node))
         if seq in sizes:
             forger.checkpoint(db, [ORG])
         previous = mac

@@ -141,3 +141,15 @@ def test_forwarded_addresses_are_believed_of_our_own_proxies_alone(peer, forward
 def test_a_header_that_would_split_the_answer_is_never_written():
     with pytest.raises(ValueError, match="header"):
         framing.render(200, "OK", [("X", "a\r\nSet-Cookie: b")], b"")
+
+
+@given(NEARLY)
+def test_a_head_that_was_taken_before_is_read_the_same_again(data):
+    assert read(data) == read(data) or not isinstance(read(data), Head)
+    assert len(framing._taken) <= framing.MOST_TAKEN
+
+
+def test_an_answer_says_how_long_its_body_is():
+    for headers, body in (([], b"x"), ([("Content-Length", "2")], b"x"), ([("Content-Length", "1")], b"")):
+        with pytest.raises(ValueError, match="length"):
+            framing.render(200, "OK", headers, body)

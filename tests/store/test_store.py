@@ -146,7 +146,7 @@ def test_a_write_after_the_end_is_refused_and_never_left_waiting(tmp_path, clock
     store = open_store(tmp_path, clock)
     store.close()
     with pytest.raises(StoreUnavailable):
-        store._put(lambda tx: None).result(timeout=5)
+        asyncio.run(asyncio.wait_for(store.write(lambda tx: None), 5))
 
 
 class Log:
@@ -175,7 +175,7 @@ def test_what_cannot_be_logged_is_not_written_whatever_the_trouble(tmp_path, clo
         tx.org("org_" + "0" * 32).audit("verdict")
 
     with pytest.raises(StoreUnavailable):
-        store._put(work).result(timeout=5)
+        asyncio.run(asyncio.wait_for(store.write(work), 5))
     assert store.read(lambda tx: tx.meta("verdict")) is None
     store.close()
 

@@ -2,9 +2,10 @@
 
 import re
 from functools import cache
+from itertools import dropwhile, takewhile
 from typing import TYPE_CHECKING
 
-from ony_core.facts import commands, own, scripts
+from ony_core.facts import commands, own, paths, scripts
 from ony_core.facts.argv import Line, read
 from ony_core.facts.words import HOLE, UNKNOWN, Flow, Word
 from ony_core.model import UNLISTED
@@ -21,18 +22,7 @@ def make(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
     """make, just, task, rake: each target by its recipe where the file can be read, and by its name."""
     line, _ = read(program, words)
     shell.call.add("command", program.name, line.verb, line.flags, len(line.operands), traits=line.traits)
-    if line.traits & {"help"} or line.flags & {
-        "-n",
-        "--dry-run",
-        "--just-print",
-        "--recon",
-        "-q",
-        "--list",
-        "-l",
-        "--summary",
-        "-T",
-        "--tasks",
-    }:
+    if "help" in line.traits or line.flags & set(tables().words["only_looks"][program.name]):
         return UNKNOWN
     own.built(shell, program.name)
     names = [w.text for w in line.operands if "=" not in w.text]
@@ -44,14 +34,8 @@ def make(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
             commands.run(shell, [Word(plugin[1]), Word(plugin[2][0].lower() + plugin[2][1:])], stdin)
         else:
             traits |= scripts.name_traits(name)
-    folder = line.value("-C", "--directory")
-    inner = shell.child()
-    if folder is not None:
-        from ony_core.facts.paths import absolute
-
-        inner.cwd = absolute(shell.cwd, folder.text)
-    file = line.value("-f", "--file", "--makefile")
-    scripts.make_targets(inner, program.name, names, file)
+    inner = _in_folder(shell, line.value("-C", "--directory"))
+    scripts.make_targets(inner, program.name, names, line.value("-f", "--file", "--makefile"))
     shell.call.add("command", "project_code", traits=traits)
     return UNKNOWN
 
@@ -62,60 +46,65 @@ def package_script(shell: "Shell", program: Program, words: list[Word], stdin: F
     commands.finish(shell, line, stdin, installs_from(line))
     if "help" in line.traits:
         return UNKNOWN
-    runs = tables().words["names"]["script_verbs"]
-    if line.verb and (line.verb[0] in runs):
-        starts = line.verb[0] in ("run", "run-script", "rum", "urn")
-        name = (
-            next((w.text for w in words if w.text[:1] != "-" and w.text not in runs), "")
-            if starts
-            else _SCRIPTS.get(line.verb[0], line.verb[0])
-        )
-        name = name or next((w.text for w in reversed(words) if w.text[:1] != "-"), "")
+    inner = _in_folder(shell, line.value("--prefix", "-C", "--dir", "--cwd", "-d", "--working-dir"))
+    verb, first = line.verb[:1], line.operands[0].text if line.operands else ""
+    if verb and verb[0] in tables().words["names"]["script_verbs"]:
+        name = first if verb[0] in ("run", "run-script", "rum", "urn") else _SCRIPTS.get(verb[0], verb[0])
         if name:
-            scripts.package_script(shell, name)
+            scripts.package_script(inner, name)
             shell.call.add("command", "project_code", traits=scripts.name_traits(name))
-    elif line.verb[:1] in (("dlx",), ("x",)) or (line.verb[:1] == ("exec",) and program.name == "npm"):
-        _from_registry(shell, line.verb[0], words, stdin)
-    elif line.verb[:1] == ("exec",):
-        _run_rest(shell, words, stdin)
-    elif program.name == "yarn" and words[:1] and words[0].text == "node":  # Yarn 2: Node.js with the project's packages
+    elif verb in (("dlx",), ("x",)) or (verb == ("exec",) and program.name == "npm"):
+        package_runner(shell, tables().programs["npx"], _behind(words, verb[0]), stdin)
+    elif verb == ("exec",):
+        _run_rest(shell, _behind(words, "exec"), stdin)
+    elif program.name == "yarn" and verb == ("node",):  # Yarn 2: Node.js with the project's packages
         commands.run(shell.child(), words, stdin)
-    elif program.name == "yarn" and words[:2] and [w.text for w in words[:2]] == ["workspaces", "foreach"]:
+    elif program.name == "yarn" and [w.text for w in words[:2]] == ["workspaces", "foreach"]:
         _each_workspace(shell, program, words[2:], stdin)
     elif program.name in ("yarn", "pnpm", "bun"):
-        _bare_script(shell, program, words, UNLISTED in line.verb, stdin)
+        _bare_script(shell, inner, line, words, stdin)
     return UNKNOWN
+
+
+def _in_folder(shell: "Shell", folder: Word | None) -> "Shell":
+    """A shell that stands in the folder that a flag names."""
+    inner = shell.child()
+    if folder is not None:
+        inner.cwd = paths.absolute(shell.cwd, folder.text)
+    return inner
 
 
 def _each_workspace(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> None:
     """`yarn workspaces foreach -A npm publish`: a yarn command in each of them."""
-    at = next((i for i, w in enumerate(words) if w.text[:1] != "-"), len(words))
-    if at < len(words):
-        commands.run(shell, [Word(program.name), *words[at:]], stdin)
+    command = _without_flags(words)
+    if command:
+        commands.run(shell, [Word(program.name), *command], stdin)
 
 
-def _from_registry(shell: "Shell", verb: str, words: list[Word], stdin: Flow) -> None:
-    """`pnpm dlx x`, `npm exec x`, `pipx run x`: npx under another name."""
-    at = next((i for i, w in enumerate(words) if w.text == verb), len(words))
-    package_runner(shell, tables().programs["npx"], [w for w in words[at + 1 :] if w.text != "--"], stdin)
+def _without_flags(words: list[Word]) -> list[Word]:
+    """From the first word on that is no flag."""
+    return list(dropwhile(lambda word: word.text[:1] == "-", words))
+
+
+def _behind(words: list[Word], verb: str) -> list[Word]:
+    """What stands behind a verb; `--` says nothing more."""
+    return [w for w in list(dropwhile(lambda word: word.text != verb, words))[1:] if w.text != "--"]
 
 
 def _run_rest(shell: "Shell", words: list[Word], stdin: Flow) -> None:
-    rest = [w for w in words[1:] if w.text != "--"]
-    while rest and rest[0].text.startswith("-"):
-        rest = rest[1:]
+    rest = _without_flags(words)
     if rest and commands.program_named(rest[0].text):
         commands.run(shell, rest, stdin)
 
 
-def _bare_script(shell: "Shell", program: Program, words: list[Word], unlisted: bool, stdin: Flow) -> None:
+def _bare_script(shell: "Shell", inner: "Shell", line: Line, words: list[Word], stdin: Flow) -> None:
     """`yarn x`: a script of the project where it has one of that name, else a program it has installed. `deploy` is no word of yarn."""
-    name = next((w.text for w in words if w.text[:1] != "-"), "")
-    scripts.package_script(shell, name)
+    unlisted = UNLISTED in line.verb
+    name = line.operands[0].text if unlisted else " ".join(line.verb[:1])
+    scripts.package_script(inner, name)
     if unlisted and name in tables().words["names"]["package_programs"]:
-        at = next(i for i, w in enumerate(words) if w.text == name)
-        commands.run(shell, words[at:], stdin)
-    if unlisted or (name == "deploy" and program.name != "pnpm"):
+        commands.run(shell, [Word(name), *_behind(words, name)], stdin)
+    if unlisted or (name == "deploy" and line.program.name != "pnpm"):
         shell.call.add("command", "project_code", traits=scripts.name_traits(name))
 
 
@@ -132,9 +121,9 @@ def installs_from(line: Line) -> frozenset[str]:
     """Where packages come from: a lock file or the usual registry, or an address that anyone may own."""
     found: set[str] = set()
     for word in (*line.operands, *line.all("-e", "--editable")):
-        if re.match(r"(?:git\+|https?://|git://|ssh://|git@|github:|gitlab:|bitbucket:|gist:|file:)|[\w.-]+ @ (?:git|http)", word.text):
+        if re.match(r"(?:git\+|https?://|git://|ssh://|git@|github:|gitlab:|bitbucket:|gist:)|[\w.-]+ @ (?:git|http)", word.text):
             found.add("from_address")
-        elif word.text in (".", "..") or word.text.startswith(("./", "../", "/", ".[")) or word.text.endswith(_FILES):
+        elif word.text in (".", "..") or word.text.startswith(("./", "../", "/", ".[", "file:")) or word.text.endswith(_FILES):
             found.add("from_path")
     for flag, value in line.values:
         if flag in ("-i", "--index-url", "--extra-index-url", "--registry", "-f", "--find-links", "--index", "--default-index", "--source"):
@@ -157,9 +146,11 @@ def package_runner(shell: "Shell", program: Program, words: list[Word], stdin: F
         if code is not None:
             shell.child().source(code.text)
         return UNKNOWN
-    name = re.sub(r"(?<=.)@[\w.^~-]+$", "", rest[0].text)
-    known = _in_registry(name)
-    if known is None or known.name in tables().words["names"]["not_from_registry"]:
+    known = _in_registry(rest[0].text)
+    others = [value.text for value in line.all("-p", "--package", "--from", "--spec") if not value.text[:1].isdigit()]  # uvx -p 3.12
+    scopes = tables().words["names"]["registry_scopes"]
+    strange = any(_in_registry(other) is None and other.partition("/")[0] not in scopes for other in others)
+    if known is None or strange or known.name in tables().words["names"]["not_from_registry"]:
         shell.call.add("command", program.name, line.verb, line.flags, len(rest), traits={"unlisted_package"})
         return UNKNOWN
     shell.call.add("command", program.name, line.verb, line.flags, len(rest))
@@ -168,6 +159,7 @@ def package_runner(shell: "Shell", program: Program, words: list[Word], stdin: F
 
 def _in_registry(name: str) -> Program | None:
     """The program that a package holds. Anyone may own a scope: behind one that the tables do not name, `@x/eslint` is not eslint."""
+    name = re.sub(r"(?<=.)@[\w.^~-]+$|[\[=<>~!].*", "", name)
     scope, _, last = name.rpartition("/")
     if name.startswith((".", "/")) or not re.match(r"[\w./@-]+$", name):
         return None
@@ -182,7 +174,7 @@ def tool_runner(shell: "Shell", program: Program, words: list[Word], stdin: Flow
     commands.finish(shell, line, stdin, installs_from(line))
     runs = set(tables().words["names"]["command_verbs"])
     if line.verb == ("tool", "run") or (program.name == "pipx" and line.verb[:1] == ("run",)):
-        _from_registry(shell, "run", words, stdin)
+        package_runner(shell, tables().programs["npx"], _behind(words, "run"), stdin)
         return UNKNOWN
     if not line.verb or line.verb[0] not in runs or "help" in line.traits:
         return UNKNOWN
@@ -199,8 +191,9 @@ def tool_runner(shell: "Shell", program: Program, words: list[Word], stdin: Flow
 def go(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
     """`go run module@version` fetches and runs in one step, as npx does; whose module it is stands in its path alone."""
     line, _ = read(program, words)
-    module = next((w.text for w in words[1:] if "@" in w.text), "") if line.verb[:1] == ("run",) else ""
-    ours = module.startswith((".", "/", *tables().words["names"]["go_modules"]))
+    before = takewhile(lambda word: not word.text.startswith((".", "/")) and not word.text.endswith(".go"), words)  # code that is here
+    module = next((w.text for w in before if "@" in w.text), "") if line.verb[:1] == ("run",) else ""
+    ours = module.startswith(tuple(tables().words["names"]["go_modules"]))
     return commands.finish(shell, line, stdin, frozenset({"unlisted_package"} if module and not ours else ()))
 
 
@@ -284,7 +277,7 @@ def _changes_data() -> re.Pattern[str]:
 
 _SAIL = {"test": "artisan", "t": "artisan", "tinker": "artisan", "dusk": "artisan", "redis": "redis-cli", "a": "artisan", "art": "artisan"}
 _SAIL_INSIDE = frozenset(
-    {"artisan", "php", "composer", "node", "npm", "npx", "yarn", "pnpm", "bun", "bunx", "mysql", "mariadb", "psql", "bash", "bin"}
+    {"artisan", "php", "composer", "node", "npm", "npx", "yarn", "pnpm", "bun", "bunx", "mysql", "mariadb", "psql", "bash"}
 )
 
 
@@ -300,6 +293,8 @@ def sail(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
     if first in _SAIL:
         inside = [Word(_SAIL[first]), *(words[1:] if first in ("redis", "a", "art") else words)]
         return commands.run(shell, inside, stdin)
+    if first == "bin":  # `sail bin phpunit`: a program that the project has installed
+        return commands.run(shell, words[1:], stdin)
     return commands.run(shell, words if first in _SAIL_INSIDE else [Word("docker"), Word("compose"), *words], stdin)
 
 

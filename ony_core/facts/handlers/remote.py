@@ -1,13 +1,13 @@
 """Programs that run a command somewhere else: ssh, docker exec, kubectl exec. What runs there is understood as if it ran here,
 with the trait "remote", and nothing this machine knows speaks in its favour."""
 
+import re
 from typing import TYPE_CHECKING
 
-from ony_core.facts import commands, files, shown
+from ony_core.facts import commands, files, paths, shown
 from ony_core.facts.argv import Line, read
 from ony_core.facts.handlers.files import _ssh_option
 from ony_core.facts.own import note, noted
-from ony_core.facts.sql import statements
 from ony_core.facts.targets import targets_of
 from ony_core.facts.words import EMPTY, HOLE, Flow, Word
 from ony_core.taxonomy.tables import Program, tables
@@ -51,7 +51,7 @@ def container(shell: "Shell", program: Program, words: list[Word], stdin: Flow) 
         for word in line.operands:
             if ":" not in word.text:
                 files.read_file(shell, word, frozenset({"recursive"}))
-    commands.finish(shell, line, stdin, mounts(line) | _from_pod(shell, program, line) | _own(shell, program, line))
+    commands.finish(shell, line, stdin, mounts(shell, line) | _from_pod(shell, program, line) | _own(shell, line))
     if not runs or "help" in line.traits:
         return Flow(None)
     inner = _inner_command(program, words, line, inner)
@@ -69,7 +69,7 @@ def container(shell: "Shell", program: Program, words: list[Word], stdin: Flow) 
 
 def _here(program: Program, line: Line) -> bool:
     """Whether the container is one of this computer's own."""
-    return "run" in line.verb or (program.name not in ("kubectl", "oc") and not line.all("-H", "--host", "-c", "--context"))
+    return program.name != "kubectl" and ("run" in line.verb or "other_host" not in line.traits)
 
 
 def _from_pod(shell: "Shell", program: Program, line: Line) -> frozenset[str]:
@@ -88,12 +88,12 @@ def _parted(program: Program, words: list[Word]) -> tuple[Line, list[Word]]:
 
 def _inner_command(program: Program, words: list[Word], line: Line, rest: list[Word]) -> list[Word]:
     texts = [w.text for w in words]
-    if program.name in ("kubectl", "oc"):
+    if program.name == "kubectl":
         return words[texts.index("--") + 1 :] if "--" in texts else line.operands[1:]
     first = line.value("--entrypoint") if "run" in line.verb else None
     if first is not None:
         return [first, *rest] if first.text else rest
-    starts = image_program(line.operands[0].text) if rest and line.operands and line.verb in _RUNS_IMAGE else None
+    starts = image_program(line.operands[0].text) if rest and line.verb in _RUNS_IMAGE else None
     return [Word(starts), *rest] if starts else rest
 
 
@@ -122,13 +122,13 @@ _TAKES = {"rm": "container", "container rm": "container", "container remove": "c
 _TAKES |= {"rmi": "image", "image rm": "image", "image remove": "image", "kill": "container", "container kill": "container"}
 
 
-def _own(shell: "Shell", program: Program, line: Line) -> frozenset[str]:
+def _own(shell: "Shell", line: Line) -> frozenset[str]:
     """Notes the containers, images, volumes and networks that this session makes; whether all that the line takes away are among them.
 
     `import URL` brings an image from an address that anyone may own.
     """
     verb = " ".join(line.verb)
-    if program.name != "docker" or "help" in line.traits:
+    if "help" in line.traits:
         return frozenset()
     if verb in ("import", "image import") and any("://" in word.text for word in line.operands[:1]):
         return frozenset({"from_address"})
@@ -142,44 +142,34 @@ def _own(shell: "Shell", program: Program, line: Line) -> frozenset[str]:
     return frozenset({"made_by_session"}) if own else frozenset()
 
 
-def mounts(line: Line) -> frozenset[str]:
+_REACHES_OUT = frozenset(
+    {"/", "/etc", "~", "/var", "/var/run", "/run", "/proc", "/sys", "/dev", "/var/lib/docker", "/home", "/Users", "/usr", "/boot"}
+)
+
+
+def mounts(shell: "Shell", line: Line) -> frozenset[str]:
     """Mounts and options of a container that reach out of it."""
     found: set[str] = set()
     for value in line.all("-v", "--volume", "--mount"):
-        source = value.text.partition("source=")[2].partition("src=")[2] or value.text.partition("src=")[2] or value.text
-        source = source.partition("source=")[2] or source
-        source = source.split(":")[0].split(",")[0]
-        if (
-            source in ("/", "/etc", "/root", "/var/run", "/proc", "/sys", "/dev", "/var/lib/docker", "/home", "/usr", "/boot")
-            or "docker.sock" in value.text
-        ):
+        source = _source(value.text)
+        if paths.absolute(shell.cwd, source) in _REACHES_OUT or "docker.sock" in value.text:
             found.add("host_mount")
-        if source.startswith(("~/.ssh", "~/.aws", "/root/.ssh")) or "/.ssh" in source or "/.aws" in source:
+        if "/.ssh" in source or "/.aws" in source:
             found.add("secret")
     for flag, value in line.values:
-        if (
-            flag in ("--pid", "--net", "--network", "--ipc", "--uts", "--userns")
-            and value.text == "host"
-            and flag in ("--pid", "--ipc", "--userns")
-        ):
+        if flag in ("--pid", "--ipc", "--userns") and value.text == "host":
             found.add("host_mount")
         if flag in ("--cap-add", "--device") or (flag == "--security-opt" and "unconfined" in value.text):
             found.add("host_mount")
-        if flag in ("-H", "--host", "-c", "--context") and line.program.name in ("docker", "podman"):
+        if flag in ("-H", "--host", "-c", "--context") and line.program.name == "docker":
             found.add("other_host")
     return frozenset(found)
 
 
-def far_text(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
-    """gcloud compute ssh --command, aws ssm, vagrant ssh -c: a flag holds the far command."""
-    line, _ = read(program, words)
-    commands.finish(shell, line, stdin)
-    for flag, value in line.values:
-        if flag == "--query-string" and "start-query-execution" in line.verb:
-            statements(shell.call, value.text, "psql", set())
-        if flag in ("--command", "-c") and "ssh" in line.verb:
-            far(shell, value.text, EMPTY)
-    return Flow(None, frozenset(tables().words["outputs"].get(program.name, ())))
+def _source(mount: str) -> str:
+    """What a mount shows of this computer: `SOURCE:TARGET`, or `type=bind,source=SOURCE,…`."""
+    named = re.search(r"(?:^|,)(?:source|src)=([^,]*)", mount)
+    return named[1] if named else mount.partition(":")[0]
 
 
 def compose(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
@@ -188,4 +178,4 @@ def compose(shell: "Shell", program: Program, words: list[Word], stdin: Flow) ->
     return container(shell, docker, [Word("compose"), *words], stdin)
 
 
-HANDLERS = {handler.__name__: handler for handler in (ssh, container, far_text, compose)}
+HANDLERS = {handler.__name__: handler for handler in (ssh, container, compose)}

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ony_core.facts import paths
-from ony_core.facts.own import absent, brought, evidence, linked, session_made
+from ony_core.facts.own import absent, brought, evidence, linked, session_made, stands
 from ony_core.facts.place import Unknown
 from ony_core.facts.words import EMPTY, UNKNOWN, Flow, Made, Word
 from ony_core.taxonomy.tables import tables
@@ -165,7 +165,7 @@ def transfer(shell: "Shell", role: str, sources: list[Word], into: Word | None, 
         sample = {"template"} if role == "copy" and _sample(shell, sources, into) else set()
         write_file(shell, into, content, extra - {"recursive"} | ({"is_link"} if role == "link" else set()) | sample | _placed(into))
         _inherit(shell, sources, into)
-        if role != "link":
+        if stands(shell, into) or (role != "link" and _placed(into)):
             _landing(shell, sources, into)
         if older:
             brought(shell, into, sources)

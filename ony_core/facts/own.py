@@ -78,7 +78,7 @@ def brought(shell: "Shell", into: Word, sources: list[Word]) -> None:
         return
     path = paths.absolute(shell.cwd, into.text)
     moved = {"changed", "moved_in"} if any(not _disposable(shell, source) for source in sources) else {"changed"}
-    standing = _folder(shell, into)
+    standing = stands(shell, into)
     for landing in _landings(path, sources):
         before = shell.call.made.get(landing, Made())
         new = {"changed"} if landing == path and standing else moved
@@ -98,13 +98,13 @@ def linked(shell: "Shell", sources: list[Word], into: Word | None) -> None:
         return
     path = paths.absolute(shell.cwd, into.text)
     for source in sources:
-        for landing in _landings(path, [source])[_folder(shell, into) :]:
+        for landing in _landings(path, [source])[stands(shell, into) :]:
             target = paths.absolute(landing.rpartition("/")[0] or "/", source.text) if source.known else HOLE
             if target != landing:
                 shell.call.links[landing] = target
 
 
-def _folder(shell: "Shell", into: Word) -> bool:
+def stands(shell: "Shell", into: Word) -> bool:
     """Whether this is surely a folder that stands already."""
     where = paths.traits_of(shell.call, shell.cwd, into)
     path = paths.absolute(shell.cwd, into.text)

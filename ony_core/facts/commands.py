@@ -229,7 +229,10 @@ def _runs(shell: "Shell", program: Program, value: Word, role: str) -> None:
 
 
 def by_pattern(shell: "Shell", program: Program, value: Word, kind: str, pattern: str) -> None:
-    """run:PATTERN and hold:PATTERN: a value that matches is a command (what the groups catch), or enough to hold the call."""
+    """run:PATTERN and hold:PATTERN: a value that matches is a command (what the groups catch), or enough to hold the call.
+
+    What is not held and names a file beside the call, such as the module of `node -r ./setup.js`, is read like any source that is run.
+    """
     if len(value.text) > LONGEST:  # a pattern may look to the end from every place it could begin
         shell.call.add("command", program.name, traits=("loads_code",))
         return
@@ -237,19 +240,29 @@ def by_pattern(shell: "Shell", program: Program, value: Word, kind: str, pattern
     texts = [text for text in found.groups() if text] if found and kind == "run" else []
     for text in texts:
         shell.child().source(text.replace("\\ ", " ").replace(HOLE, "${_}"))
+    if kind == "hold" and not found and value.text[:1] == ".":
+        _reads_through(shell, value)
     if (found and not texts) or (not found and value.text.startswith(HOLE)):
         shell.call.add("command", program.name, traits=("loads_code",))
 
 
 def load(shell: "Shell", program: Program, word: Word) -> None:
     """A plugin, library, configuration or script that a program takes into itself; a bare name is one that is installed."""
+    if _reads_through(shell, word):
+        return
+    if not word.known or files.known_content(shell, word) is not None or not re.fullmatch(r"[A-Za-z][\w-]*", word.text):
+        shell.call.add("command", program.name, traits=("loads_code",))
+
+
+def _reads_through(shell: "Shell", word: Word) -> bool:
+    """Says what a file of source does, if it is known and in a language that is read here."""
     from ony_core.facts import scripts
 
     content = files.known_content(shell, word)
-    if content is not None and content.text is not None and scripts.readable(word.text, content.text):
-        scripts.run_file(shell, word, [], "")
-    elif not word.known or content is not None or not re.fullmatch(r"[A-Za-z][\w-]*", word.text):
-        shell.call.add("command", program.name, traits=("loads_code",))
+    if content is None or content.text is None or not scripts.readable(word.text, content.text):
+        return False
+    scripts.run_file(shell, word, [], "")
+    return True
 
 
 def use(shell: "Shell", word: Word, role: str, extra: frozenset[str], stdin: Flow = UNKNOWN) -> frozenset[str]:

@@ -327,6 +327,7 @@ def sync(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
             shell.child().source(value.text.replace(HOLE, "${_}"))
     for option in line.all("-o"):
         _ssh_option(shell, option)
+    commands.flag_values(shell, line)
     traits: set[str] = set(line.traits)
     taints: frozenset[str] = frozenset()
     if not line.operands[1:]:

@@ -208,24 +208,11 @@ def flag_values(shell: "Shell", line: Line, extra: frozenset[str] = frozenset(),
     found: frozenset[str] = frozenset()
     for flag, value in line.values:
         role = line.program.roles.get(flag) or ("read" if flag in tables().words["names"]["list_flags"] else "")
-        if role in ("code", "load") or ":" in role:
-            _runs(shell, line.program, value, role)
+        if role == "load":
+            load(shell, line.program, value)
         else:
             found |= use(shell, value, role, extra, stdin)
     return found
-
-
-def _runs(shell: "Shell", program: Program, value: Word, role: str) -> None:
-    """code: program text in the program's own language. load: a file of code. run:PATTERN: what the pattern's groups catch is a command."""
-    from ony_core.facts.handlers.interpreters import inline
-
-    kind, _, pattern = role.partition(":")
-    if kind == "code":
-        inline(shell, program.name, value.text if value.known or not value.taints & {"network", "decoded"} else None, value.taints)
-    elif kind == "load":
-        load(shell, program, value)
-    else:
-        by_pattern(shell, program, value, kind, pattern)
 
 
 def by_pattern(shell: "Shell", program: Program, value: Word, kind: str, pattern: str) -> None:

@@ -71,6 +71,8 @@ def find(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
                 files.delete_file(shell, folder if _is_named(folder) else Word(folder.text.rstrip("/") + "/*", True), whole)
         elif text in ("-fprint", "-fprint0", "-fls", "-fprintf") and at + 1 < len(words):
             files.write_file(shell, words[at + 1], UNKNOWN)
+        elif text == "-files0-from" and at + 1 < len(words):
+            files.read_file(shell, words[at + 1])  # names in it that are none are printed
         at += 3 if text == "-fprintf" else 2 if text in valued else 1
     asked = [b.text for a, b in pairwise(words) if a.text in ("-name", "-iname", "-path", "-wholename")]
     return _found(shell, folders, asked)

@@ -338,13 +338,11 @@ def sync(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
     *sources, into = line.operands or [Word("")]
     for source in sources:
         taints |= frozenset({"network"}) if remote(source) else files.read_file(shell, source, frozenset({"recursive"}))
-    if any(remote(s) for s in sources):
-        traits.add("receives")
     if remote(into) and sources:
         traits |= (set() if dry else {"sends"}) | (taints & {"secret"})
     elif sources and not dry:
         if line.flags & set(tables().words["names"]["mirror_flags"]):
-            files.delete_file(shell, into, frozenset({"recursive", "many"}))
+            files.delete_file(shell, into, frozenset({"recursive"}))
         files.write_file(shell, into, Flow(None, taints), frozenset({"modify"}))
     if "--remove-source-files" in line.flags and not dry:
         for source in sources:

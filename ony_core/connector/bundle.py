@@ -44,6 +44,7 @@ class Bundle:
     issued_at: int
     states: Mapping[str, str]  # device id -> state
     decision_deadline_s: int
+    attaches: bool  # takes the raw call beside a request, where the owner of this machine wants it too
     asks: bool  # without a verdict the agent's own prompt may decide, within policy.may_ask
     modes: tuple[ModeStatement, ...]
     lessons: tuple[Lesson, ...] = ()
@@ -103,10 +104,10 @@ def _parsed(body: dict[str, Any]) -> Bundle:
     if type(deadline) is not int or deadline < 1:
         raise Malformed("the decision deadline is not a number of seconds")
     issued_at = seconds_of(_str(body["issued_at"]))
-    asks = policy["on_no_verdict"] == "ask"
+    asks, attaches = policy["on_no_verdict"] == "ask", policy["attach"] is True
     lessons = tuple(from_wire(one) for one in body["overlay"])
-    return Bundle(body["version"], issued_at, states, min(deadline, DEADLINE_LIMIT_S), asks, tuple(mode_of(m) for m in modes), lessons,
-                  tuple(approvers))  # fmt: skip
+    return Bundle(body["version"], issued_at, states, min(deadline, DEADLINE_LIMIT_S), attaches, asks, tuple(mode_of(m) for m in modes),
+                  lessons, tuple(approvers))  # fmt: skip
 
 
 def _when(value: Any) -> int:

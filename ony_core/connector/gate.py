@@ -74,7 +74,7 @@ class Gate:
         self.outbox = Outbox(link)
         self.bundle = bundle.load(folder, enrolled, self.pins.verify_kept)
         self._sessions = Sessions(folder / "sessions")
-        self._labels = owner.projects(folder)
+        self._labels, self._attaches = owner.projects(folder), owner.attaches(folder)
         self._place = place
         self._etag = ""
         self._set: dict[str, bundle.ModeStatement] = {}  # modes the server signed since the bundle
@@ -104,6 +104,11 @@ class Gate:
     @property
     def current(self) -> bool:
         return self.bundle is not None and self.bundle.fresh(self.clock.wall())
+
+    @property
+    def attaches(self) -> bool:
+        """Whether the raw call goes to the dashboard: only where the owner of this machine and the server both say so."""
+        return self._attaches and self.bundle is not None and self.bundle.attaches
 
     @property
     def deadline_s(self) -> int:

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from ony_core import agents, canon, handoff, policy, states, verdict
 from ony_core.clock import new_id, rfc3339, seconds_of
+from ony_core.connector import payload
 from ony_core.connector.gate import Gate, Weighed
 from ony_core.connector.link import Problem, Unreachable
 from ony_core.connector.statement import opened
@@ -92,7 +93,18 @@ class Hold:
         if not sound:
             raise Malformed("the server's answer to a request is not well formed")
         self._created_at, self.word = created_at, word
+        self._attach()
         log.info("hold %s %s %s mode=%s", self.request_id, w.assessment.lead.key, w.assessment.risk, w.mode)
+
+    def _attach(self) -> None:
+        """The call itself, for the dashboard. Nothing depends on it: where it cannot be sent, the person decides without."""
+        if not self.gate.attaches:
+            return
+        text = payload.text(self.weighed.call)
+        try:
+            self._call("POST", "/payload", canon.dumps({"text": text}), timeout_s=5)
+        except OnyError as error:
+            log.info("payload of %s not attached: %s", self.request_id, error.what)
 
     def _persist(self, body: bytes) -> Any:
         """A few tries: the id makes it the same request each time."""

@@ -14,6 +14,14 @@ _TOKENS = re.compile(
 """
 )
 _NAMED = re.compile(r"""(?x) (?i:password|passwd|secret|token|api[_-]?key|credential|private[_-]?key)\s*[=:] | ://[^/\s:@]+:[^/\s@]+@""")
+MASK = "[masked]"
+_WHOLE_TOKENS = re.compile(
+    r"-----BEGIN .*?(?:-----END [^-]*-----|\Z)|(?:" + _TOKENS.pattern.replace("(?x)", "") + r")[^\s\"']*", re.DOTALL | re.VERBOSE
+)
+_VALUES = re.compile(
+    r"""(?ix)((?:password|passwd|secret|token|api[_-]?key|credential|private[_-]?key)\w*["']?\s*[=:]\s*
+    |--?(?:password|token|secret)[=\ ]|authorization:\s*(?:bearer|basic|token)\s+|://[^/\s:@]*:)(?:"[^"]*"|'[^']*'|[^\s"'@&]+)"""
+)
 _RUN = re.compile(r"[A-Za-z0-9+/_=-]{20,}")
 
 
@@ -24,6 +32,13 @@ def token_shaped(text: str) -> bool:
 
 def looks_secret(text: str) -> bool:
     return token_shaped(text) or _NAMED.search(text) is not None or any(_random(run) for run in _RUN.findall(text))
+
+
+def masked(text: str) -> str:
+    """The text with every run that looks like a credential put out of sight."""
+    text = _WHOLE_TOKENS.sub(MASK, text)
+    text = _VALUES.sub(lambda found: found[1] + MASK, text)
+    return _RUN.sub(lambda found: MASK if _random(found[0]) else found[0], text)
 
 
 def _random(run: str) -> bool:

@@ -39,6 +39,7 @@ from ony_core.server.meter import Family, Meter, Metrics, about_process
 from ony_core.server.numbers import Numbers
 from ony_core.server.openapi import OpenApi
 from ony_core.server.passwords import Doorkeeper
+from ony_core.server.payloads import Payloads
 from ony_core.server.policies import Policies
 from ony_core.server.routes import LOCAL, PUBLIC, Probes, Router
 from ony_core.server.sessions import Sessions
@@ -131,6 +132,7 @@ class App:
             "team": Team(store, keyring, self._clock),
             "devices": Devices(store, keyring, self._clock),
             "history": History(store),
+            "payloads": Payloads(store, keyring, self._config, self._clock),
             "policies": Policies(store, keyring, self._clock),
             "metrics": Metrics(self._meter, self._config.server.metrics_token) if self._config.server.metrics_token else None,
             "openapi": OpenApi(),

@@ -55,6 +55,7 @@ class Connectors:
 
     def __init__(self, store: Store, keyring: Keyring, desk: Desk, config: Any, clock: Clock) -> None:
         self._store, self._keyring, self._desk, self._policy, self._clock = store, keyring, desk, config.policy, clock
+        self._attach = bool(config.payload.attach)
 
     # ---------------------------------------------------------------- enrolment and bundle
 
@@ -132,7 +133,7 @@ class Connectors:
             "org_id": org.id, "connector_id": connector.id, "version": organisation.policy_version if organisation else 0,
             "issued_at": rfc3339(self._clock.wall()),
             "approvers": [self._listed(org, device, connector) for device in org.devices(connector.user_id)],
-            "policy": {name: getattr(self._policy, name) for name in _POLICY},
+            "policy": {**{name: getattr(self._policy, name) for name in _POLICY}, "attach": self._attach},
             "modes": [modes.wire(mode) for mode in org.modes(connector.id)],
             "overlay": [overlay.to_wire(overlay.from_row(row)) for row in org.overlay()],
             "server_keys": ["ed25519:" + self._keyring.verdict_public.hex()],

@@ -62,6 +62,7 @@ SHAPES: dict[str, dict[str, Schema]] = {
         "facts": {"type": "array", "items": _FACT, "minItems": 1, "maxItems": 64}, "request_digest": _like("hmac-sha256:[0-9a-f]{64}"),
         "facts_digest": _like("sha256:[0-9a-f]{64}"), "head": _HEAD,
     },
+    "payloads.attach": {"text": {"type": "string", "maxLength": 16 * 1024}},
     "connectors.claim": {"nonce": _like("[0-9a-f]{64}"), "payload_digest": _like("sha256:[0-9a-f]{64}")},
     "connectors.decide": {"decision": {"enum": ["approve", "deny"]}, "code": _TEXT},
     "connectors.modes": {

@@ -363,6 +363,19 @@ class Org(People, Upkeep):
         )
         return done.rowcount == 1
 
+    def add_payload(self, request_id: str, connector_id: str, waiting: frozenset[str] | tuple[str, ...], sealed: bytes) -> bool:
+        """Once, for a request of this connector in one of these states."""
+        row = self.handoff(request_id)
+        if row is None or row.connector_id != connector_id or row.state not in waiting or self.payload(request_id) is not None:
+            return False
+        self._db.execute("INSERT INTO payload VALUES (?, ?, ?, ?)", (request_id, self.id, sealed, self._clock.wall()))
+        return True
+
+    def payload(self, request_id: str) -> bytes | None:
+        """Sealed."""
+        found = self._db.execute("SELECT sealed FROM payload WHERE org_id = ? AND request_id = ?", (self.id, request_id)).fetchone()
+        return bytes(found[0]) if found else None
+
     # ---------------------------------------------------------------- calls
 
     def calls(self, request_id: str) -> list[rows.Call]:

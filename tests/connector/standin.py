@@ -73,7 +73,8 @@ class StandIn:
         self.events: list[dict[str, Any]] = []
         self.heard: list[str] = []
         self.modes: list[dict[str, Any]] = []
-        self.on_no_verdict = "deny"
+        self.on_no_verdict, self.attach = "deny", False
+        self.payloads: dict[str, str] = {}
         self.device_state, self.deadline_s, self.version, self.waits_s = "active", 300, 1, 0.02
         self.changed = threading.Condition()
         taxonomy.assess((Fact("command", "true"),))  # the tables are read once, here: eight requests at once would each read them
@@ -198,6 +199,9 @@ class StandIn:
             old, new = (int(pair.partition("=")[2]) for pair in query.split("&"))
             return 200, self.log.consistency(self.db, ORG, old, new)
         request = self.requests[next(part for part in path.split("/") if part.startswith("req_"))]
+        if word == "payload":
+            self.payloads[request["asked"].request_id] = json.loads(body)["text"]
+            return 200, {}
         return {"wait": self._wait, "claim": self._claim, "cancel": self._cancel, "decide": self._decide}[word](request, body)
 
     def _enrolled(self, asked: dict[str, Any]) -> dict[str, Any]:
@@ -219,6 +223,7 @@ class StandIn:
             "approvers": [{"device_id": DEVICE, "label": "Ada's phone", "state": self.device_state}],
             "policy": {
                 "code_required": "high", "decision_deadline": self.deadline_s, "verdict_ttl": 120, "on_no_verdict": self.on_no_verdict,
+                "attach": self.attach,
             },
             "modes": self.modes, "overlay": [], "server_keys": ["ed25519:" + self.server_key.public_key().public_bytes_raw().hex()],
         }  # fmt: skip

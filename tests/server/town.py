@@ -23,6 +23,7 @@ from ony_core.server.message import Request, Response
 from ony_core.server.numbers import Numbers
 from ony_core.server.openapi import OpenApi
 from ony_core.server.passwords import Doorkeeper
+from ony_core.server.payloads import Payloads
 from ony_core.server.policies import Policies
 from ony_core.server.routes import LOCAL, PUBLIC, Router
 from ony_core.server.sessions import FULL, Sessions
@@ -53,7 +54,8 @@ class Town:
             "login": Login(*people), "account": Account(*people),
             "team": Team(hall.store, hall.keyring, hall.clock), "devices": Devices(hall.store, hall.keyring, hall.clock),
             "numbers": Numbers(hall.store, hall.keyring, None, hall.clock),
-            "history": History(hall.store), "openapi": OpenApi(), "upkeep": Upkeep(hall.store, hall.keyring, hall.config, hall.clock),
+            "payloads": Payloads(hall.store, hall.keyring, hall.config, hall.clock), "history": History(hall.store),
+            "openapi": OpenApi(), "upkeep": Upkeep(hall.store, hall.keyring, hall.config, hall.clock),
             "keys": Keys(folder, hall.store, hall.keyring, hall.clock),
         }  # fmt: skip
         self.router = Router(hall.store, self.parts, PUBLIC, sessions=self.sessions)

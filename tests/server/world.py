@@ -121,7 +121,7 @@ class Hall:
         self.folder, self.clock = folder, Clock(seed)
         self.config = SimpleNamespace(policy=SimpleNamespace(
             **{"code_required": "high", "decision_deadline": 300, "verdict_ttl": 120, "on_no_verdict": "deny", "calls_per_hour": 1000,
-               **policy}))  # fmt: skip
+               **policy}), payload=SimpleNamespace(attach=False, retention_days=30))  # fmt: skip
         self.store = Store.open(folder / "ony.db", self.clock)
         self.keyring = keyring.create(folder, self.store, self.clock)
         self.store.write_now(lambda tx: tx.set_meta("server_id", SERVER_ID))

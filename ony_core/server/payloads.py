@@ -36,6 +36,7 @@ class Payloads:
         return answer({}) if kept else problem(409, "wrong_state", "no waiting request of this connector without a payload has this id")
 
     async def show(self, request: Request, caller: Caller, request_id: str) -> Response:
+        """A POST, for it leaves a row in the log."""
         org_id = caller.user.org_id
         sealed = self._store.read(lambda tx: tx.org(org_id).payload(request_id))
         if sealed is None:

@@ -77,7 +77,7 @@ TABLE = (
     Route("POST", "/v1/connectors/{connector}/revoke", "devices.revoke_connector", "member", fresh=True, own=True),
     Route("GET", "/v1/history", "history.handoffs", "viewer"),
     Route("GET", "/v1/history/{request}", "history.handoff", "viewer"),
-    Route("GET", "/v1/history/{request}/payload", "payloads.show", "member"),
+    Route("POST", "/v1/history/{request}/payload", "payloads.show", "member"),
     Route("GET", "/v1/policies", "history.policies", "viewer"),
     Route("GET", "/v1/modes", "history.modes", "viewer"),
     Route("GET", "/v1/audit/restore", "upkeep.lost", "connector"),

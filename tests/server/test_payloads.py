@@ -32,7 +32,7 @@ def attach(town, body=None, request_id="", connector=None):
 
 
 def shown(town, browser=None):
-    return (browser or town.desk).ask("GET", f"/v1/history/{town.asked.request_id}/payload")
+    return (browser or town.desk).post(f"/v1/history/{town.asked.request_id}/payload")
 
 
 def test_it_is_shown_to_people_and_each_look_is_written_down(town):

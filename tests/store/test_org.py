@@ -88,6 +88,8 @@ FOREIGN = {
     "verdict": lambda org, theirs: org.verdict(theirs.request_id),
     "add_verdict": lambda org, theirs: org.add_verdict(a_handoff(theirs), theirs.device_id, "approve", an_envelope(), NOON, NOON + 120),
     "claim_verdict": lambda org, theirs: org.claim_verdict(theirs.request_id, "ab" * 32, "{}"),
+    "payload": lambda org, theirs: org.payload(theirs.request_id),
+    "add_payload": lambda org, theirs: org.add_payload(theirs.request_id, theirs.connector_id, ("pending", "ringing", "approved"), b"mine"),
     "calls": lambda org, theirs: org.calls(theirs.request_id),
     "add_call": lambda org, theirs: org.add_call(b"7" * 32, theirs.request_id, theirs.device_id, "signalwire"),
     "renew_totp": lambda org, theirs: org.renew_totp(theirs.user_id, "approval", b"mine"),

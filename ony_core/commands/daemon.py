@@ -36,16 +36,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
+    from ony_core.commands.explain import settle
     from ony_core.connector import daemon
     from ony_core.connector.gate import Gate
-    from ony_core.taxonomy.tables import tables
 
     os.umask(0o077)
     folder = home.opened(make=True)
     daemon.harden()
     known = enrolled.load(folder)
     daemon.log_to(folder)
-    tables()  # work of a tenth of a second: done before the first call, whose time to look around it would use up
+    settle()  # work of a tenth of a second: done before the first call, whose time to look around it would use up
     gate = Gate(folder, known, enrolled.link(folder, known), SystemClock())
     asyncio.run(_listen(daemon.Daemon(folder, gate), folder))
     logging.shutdown()

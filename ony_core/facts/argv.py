@@ -61,7 +61,8 @@ def read(program: Program, words: list[Word], stop_at_operand: int = -1) -> tupl
 def _flag(line: Line, word: Word, words: list[Word], at: int, asked: frozenset[str], verb: "_Verb") -> int:
     """Takes one flag word, and the next word if that is its value; the answer is where to go on."""
     program, text = line.program, word.text
-    valued = program.values | verb.values()
+    bound = verb.values()
+    valued = program.values | bound if bound else program.values
     long = text.startswith("--") or (program.single_dash and not _short(program, text))
     if not long:
         return _cluster(line, word, words, at, asked, valued, verb)

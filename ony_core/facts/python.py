@@ -6,6 +6,7 @@ Imports are followed by name only; nothing is imported.
 
 import ast
 import re
+from functools import cache
 from typing import TYPE_CHECKING
 
 from ony_core.facts import commands, files, own, python_versions, shown
@@ -48,6 +49,7 @@ def _opaque(shell: "Shell") -> frozenset[str]:
     return frozenset()
 
 
+_NAMED = (ast.Name, ast.Attribute)
 _NAMING = (ast.Import, ast.ImportFrom, ast.Constant)
 
 
@@ -60,6 +62,14 @@ def _names_the_gate(node: ast.AST) -> bool:
     else:
         named = [node.value] if isinstance(node, ast.Constant) and isinstance(node.value, str) else []
     return any(name == "ony_core" or name.startswith("ony_core.") for name in named)
+
+
+@cache
+def _acting() -> frozenset[str]:
+    """Functions that act, whoever calls them."""
+    lists = tables().words["python"]
+    groups = ("runs_shell", "runs_program", "deletes", "deletes_tree", "sessions")
+    return frozenset({"exec", "eval"}.union(*(lists[group] for group in groups)))
 
 
 class _Reader:
@@ -89,7 +99,7 @@ class _Reader:
             if _FORKS.intersection((self.known.origin(call.func),)) and any(isinstance(node, ast.While) for node in nodes):
                 self.call.opaque("without_end")
         for node in nodes:
-            if isinstance(node, ast.Name | ast.Attribute):
+            if isinstance(node, _NAMED) and isinstance(node.ctx, ast.Load):
                 self._handed_over(node)
         if len(calls) > MAX_CALLS:
             self.call.opaque("too_deep")
@@ -112,11 +122,8 @@ class _Reader:
 
     def _handed_over(self, node: ast.Name | ast.Attribute) -> None:
         """`map(os.remove, …)`, `Thread(target=os.system, args=…)`: a function that acts, given to another that will call it."""
-        if not isinstance(node.ctx, ast.Load):
-            return
         name = self.known.origin(node)
-        listed = ("runs_shell", "runs_program", "deletes", "deletes_tree", "sessions")
-        if not any(name in self.lists[group] for group in listed) and name not in ("exec", "eval"):
+        if name not in _acting():
             return
         parent = self.known.parents.get(id(node))
         if isinstance(parent, ast.Attribute) or (isinstance(parent, ast.Call) and parent.func is node):

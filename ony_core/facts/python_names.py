@@ -19,6 +19,15 @@ _PATHS = frozenset(
 )
 _LISTINGS = frozenset({"glob", "rglob", "iterdir", "walk", "scandir", "joinpath", "with_suffix", "with_name"}) | _SAME
 _SILENT = (ast.expr_context, ast.operator, ast.unaryop, ast.boolop, ast.cmpop)  # shared by all that use them
+# kinds of nodes, made once: a program has thousands of nodes, and each is asked what it is
+_IMPORTS = (ast.Import, ast.ImportFrom)
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+_SCOPES = (*_FUNCTIONS, ast.Lambda)
+_ASSIGNING = (ast.Assign, ast.AnnAssign, ast.NamedExpr)
+_BINDING = (*_ASSIGNING, ast.For, ast.comprehension, ast.withitem)
+_GROWING = (ast.AugAssign, ast.Call)
+_LISTED = (ast.List, ast.Tuple)
+_NAMED = (ast.Name, ast.Attribute)
 FIXTURES = frozenset({"tmp_path", "tmpdir", "tmp_path_factory", "tmpdir_factory"})  # of pytest: folders it makes and removes
 
 
@@ -56,13 +65,13 @@ class Names:
             for child in _children(node):
                 self.parents[id(child)] = node
                 nodes.append(child)
-            if isinstance(node, ast.Import | ast.ImportFrom):
+            if isinstance(node, _IMPORTS):
                 self._imported(node)
-            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            elif isinstance(node, _FUNCTIONS):
                 self.functions[node.name] = node
         bound: list[tuple[int, ast.AST]] = []
         for node in nodes:
-            if isinstance(node, ast.Assign | ast.AnnAssign | ast.For | ast.comprehension | ast.withitem | ast.NamedExpr):
+            if isinstance(node, _BINDING):
                 bound.append((self._line(node), node))
             elif isinstance(node, ast.arg):
                 (self.made if node.arg in FIXTURES else self.not_made).add(self._key(node, node.arg))
@@ -71,7 +80,8 @@ class Names:
         for _, node in sorted(bound, key=lambda pair: pair[0]):
             self._bound(node)
         for node in nodes:
-            self._grown(node)
+            if isinstance(node, _GROWING):
+                self._grown(node)
         settings = (n for n in nodes if isinstance(n, ast.keyword) and n.arg is not None and n.arg.isupper())
         self.settings = {str(n.arg) for n in settings if self.is_made(n.value)}
         return nodes
@@ -106,7 +116,7 @@ class Names:
                 for part in target.elts:
                     self._assigned(part, value, single=False)
             elif target is not None and value is not None:
-                self._assigned(target, value, single=isinstance(node, ast.Assign | ast.AnnAssign | ast.NamedExpr))
+                self._assigned(target, value, single=isinstance(node, _ASSIGNING))
 
     def _assigned(self, target: ast.expr, value: ast.expr | None, single: bool) -> None:
         name = self._key(target, _path(target))
@@ -114,7 +124,7 @@ class Names:
             return
         text = self.text(value) if single else None
         self.texts[name] = text if name not in self.texts or self.texts[name] == text else None
-        self.lists[name] = value if single and isinstance(value, ast.List | ast.Tuple) and name not in self.lists else None
+        self.lists[name] = value if single and isinstance(value, _LISTED) and name not in self.lists else None
         origin = self.origin(value) if single else ""
         if origin and (origin.split(".")[0] in ROOTS or origin.startswith(tuple(self.python["cloud_prefix"]))):
             self.names[_path(target)] = origin
@@ -141,7 +151,7 @@ class Names:
         if isinstance(node, ast.AugAssign) and before is not None:
             after = self.text(node.value)
             self.texts[name] = before + after if after is not None and isinstance(node.op, ast.Add) else None
-        if more is not None and isinstance(held, ast.List | ast.Tuple):
+        if more is not None and isinstance(held, _LISTED):
             if name not in self.longer:
                 self.longer.add(name)
                 self.lists[name] = held = ast.List([*held.elts], ast.Load())
@@ -150,7 +160,7 @@ class Names:
     def _key(self, node: ast.AST, name: str) -> str:
         """A name within the function that binds it; attributes of `self` belong to the module."""
         around: ast.AST | None = self.parents.get(id(node))
-        while around is not None and not isinstance(around, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+        while around is not None and not isinstance(around, _SCOPES):
             around = self.parents.get(id(around))
         return name if around is None or "." in name else f"{id(around)} {name}"
 
@@ -163,7 +173,7 @@ class Names:
             if key in self.made or key in self.not_made:
                 return key
             at = self.parents.get(id(at))
-            while at is not None and not isinstance(at, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            while at is not None and not isinstance(at, _SCOPES):
                 at = self.parents.get(id(at))
         return name
 
@@ -217,7 +227,7 @@ class Names:
             return None if left is None and right is None else (left or HOLE) + (right or HOLE)
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
             return f"{self.text(node.left) or HOLE}/{self.text(node.right) or HOLE}"
-        if isinstance(node, ast.Name | ast.Attribute):
+        if isinstance(node, _NAMED):
             return self.texts.get(self._found(node))
         return self._called_text(node) if isinstance(node, ast.Call) else None
 
@@ -241,7 +251,7 @@ class Names:
                 return "/".join([inner or HOLE, *(self.text(a) or HOLE for a in node.args)])
             if node.func.attr == "format" and inner is not None:
                 return HOLE.join(_split_braces(inner))
-            if node.func.attr == "join" and inner is not None and node.args and isinstance(node.args[0], ast.List | ast.Tuple):
+            if node.func.attr == "join" and inner is not None and node.args and isinstance(node.args[0], _LISTED):
                 return inner.join(self.text(e) or HOLE for e in node.args[0].elts)
         return None
 
@@ -264,7 +274,7 @@ class Names:
                     "list",
                 )
                 node = node.args[0] if joins and node.args else node.func.value if inside and isinstance(node.func, ast.Attribute) else None
-            elif isinstance(node, ast.Name | ast.Attribute):
+            elif isinstance(node, _NAMED):
                 name = self._found(node)
                 if (name in self.made and name not in self.not_made) or (isinstance(node, ast.Attribute) and node.attr in self.settings):
                     return True
@@ -285,7 +295,7 @@ class Names:
         if not isinstance(node, ast.Name):
             return []
         at: ast.AST | None = node
-        while at is not None and not isinstance(at, ast.FunctionDef | ast.AsyncFunctionDef):
+        while at is not None and not isinstance(at, _FUNCTIONS):
             at = self.parents.get(id(at))
         if at is None:
             return []
@@ -308,12 +318,12 @@ class Names:
 
     def items(self, node: ast.expr | None) -> list[ast.expr] | None:
         """The elements of a list that stands in the source."""
-        if isinstance(node, ast.Name | ast.Attribute):
+        if isinstance(node, _NAMED):
             node = self.lists.get(self._found(node))
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
             left, right = self.items(node.left), self.items(node.right)
             return None if left is None else left + (right if right is not None else [node.right])
-        if not isinstance(node, ast.List | ast.Tuple):
+        if not isinstance(node, _LISTED):
             return None
         found: list[ast.expr] = []
         for item in node.elts:

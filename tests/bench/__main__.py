@@ -8,13 +8,13 @@ import json
 import sys
 from pathlib import Path
 
-from tests.bench import hook, judge, server, verify
+from tests.bench import daemon, hook, judge, server, verify
 
 OUT = Path(__file__).resolve().parent.parent.parent / "build" / "bench.json"
 
 
 def main() -> int:
-    rows = [row for bench in (hook, judge, verify, server) for row in bench.measure()]
+    rows = [row for bench in (hook, daemon, judge, verify, server) for row in bench.measure()]
     OUT.parent.mkdir(exist_ok=True)
     OUT.write_text(json.dumps([row.__dict__ for row in rows], indent=1) + "\n")
     print(f"{'what':52} {'measured':>12} {'yardstick':>12} {'ratio':>7} {'bound':>7}")

@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING
 from ony_core.facts import commands, files, own, patches, paths
 from ony_core.facts.argv import Line, read
 from ony_core.facts.targets import target
-from ony_core.facts.words import HOLE, Flow, Made, Word
+from ony_core.facts.words import EMPTY, HOLE, Flow, Made, Word
 from ony_core.model import Target
 from ony_core.taxonomy.tables import Program, tables
 
 if TYPE_CHECKING:
     from ony_core.facts.shell import Shell
-
-_TALKS = ("clone", "fetch", "pull", "push", "ls-remote", "remote", "submodule", "archive")
 
 
 def git(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
@@ -36,7 +34,7 @@ def git(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flo
     line.traits |= traits
     if line.blind is not None and commands.could_be_worse("git", line.blind):
         shell.call.opaque("program_unknown")
-    if line.verb == ("unlisted",) and line.operands and line.operands[0].text in _given_aliases(line):
+    if line.verb == ("unlisted",) and line.operands[0].text in _given_aliases(line):
         return Flow(None)  # understood where the alias was given
     taints = stdin.taints.union(*(w.taints for w in line.operands)) & {"secret"}
     shell.call.add("command", program.name, line.verb, line.flags, len(line.operands), targets, line.traits | taints)
@@ -57,9 +55,8 @@ def _rev_parse(shell: "Shell", words: list[Word]) -> Flow:
 def _global_options(shell: "Shell", line: Line) -> "Shell":
     """The shell in whose folder git works; `-c key=value` may name programs to run."""
     inner = shell.child()
-    for value in line.all("-C"):
-        if not line.verb or line.verb[0] not in ("commit", "branch", "switch"):
-            inner.cwd = paths.absolute(inner.cwd, value.text) if value.known else HOLE
+    for value in line.all("-C"):  # of commit, branch and switch it names no folder, but they look at no file either
+        inner.cwd = paths.absolute(inner.cwd, value.text) if value.known else HOLE
     for value in line.all("--git-dir"):
         line.traits |= {"config_exec"} if another_repository(inner, value) else set()
     for value in line.all("-c", "--config-env"):
@@ -93,9 +90,9 @@ def _runs(key: str) -> bool:
 
 def _config(shell: "Shell", line: Line, traits: set[str]) -> None:
     operands = [w.text for w in line.operands if w.text not in ("set", "get", "unset", "list")]
-    if line.flags & {"--get", "--list", "--get-all", "--get-regexp", "-l"} or "get" in line.verb or "list" in line.verb:
+    if line.flags & {"--get", "--list", "--get-all", "--get-regexp"} or "get" in line.verb or "list" in line.verb:
         return
-    if line.flags & {"--edit"}:
+    if "--edit" in line.flags:
         traits.add("config_exec")
     if len(operands) > 1:
         _setting(shell, operands[0], operands[1], traits)
@@ -105,25 +102,32 @@ def _config(shell: "Shell", line: Line, traits: set[str]) -> None:
 def _runs_programs(shell: "Shell", line: Line, verb: str, words: list[Word]) -> None:
     """Options whose value git hands to a shell, and verbs whose operands are a command."""
     for value in line.all("--exec", "-x", "--extcmd", "--upload-pack", "--receive-pack", "--tree-filter", "--index-filter", "--msg-filter"):
-        if not value.text.startswith("git-"):
+        if not re.fullmatch(r"git-[\w-]+", value.text):
             shell.child().source(value.text.replace(HOLE, "${_}"))
-    if verb in ("clone", "fetch", "ls-remote", "pull"):
-        for value in line.all("-u") if verb == "clone" else []:
-            shell.child().source(value.text.replace(HOLE, "${_}"))
+    for value in line.all("-u") if verb == "clone" else []:
+        shell.child().source(value.text.replace(HOLE, "${_}"))
     for word in words:
         name, equals, value_text = word.text.partition("=")
         if verb == "grep" and ((name == "--open-files-in-pager" and equals) or re.match(r"-O.", word.text)):
             shell.child().source((value_text if equals else word.text[2:]).replace(HOLE, "${_}") + " ${_}")
         elif name == "--exec-path" and equals:
             line.traits.add("config_exec")
-    if verb in _TALKS and any(w.text.startswith(("ext::", "fd::")) for w in line.operands):
+    if verb != "grep" and any(w.text.startswith(("ext::", "fd::")) for w in line.operands + line.all("--remote")):
         line.traits.add("config_exec")
     if verb in ("clone", "init") and (template := line.value("--template")) is not None and template.text:
         line.traits.add("config_exec")
-    joined = " ".join(line.verb)
-    if joined in ("submodule foreach", "bisect run"):
-        operands = [w for w in line.operands if w.text != "--recursive"]
-        shell.child().source(" ".join(w.text for w in operands).replace(HOLE, "${_}"))
+    if line.verb in (("submodule", "foreach"), ("bisect", "run")):
+        _each(shell, words[next(i for i, w in enumerate(words) if w.text == line.verb[1]) + 1 :])
+
+
+def _each(shell: "Shell", words: list[Word]) -> None:
+    """One word is text for a shell; several are a command with its own flags, behind those of git."""
+    while words and words[0].text[:1] == "-":
+        words = words[1:]
+    if len(words) == 1:
+        shell.child().source(words[0].text.replace(HOLE, "${_}"))
+    else:
+        commands.run(shell.child(), words, EMPTY)
 
 
 def _push(shell: "Shell", line: Line, traits: set[str]) -> tuple[Target, ...]:
@@ -145,7 +149,7 @@ def _push(shell: "Shell", line: Line, traits: set[str]) -> tuple[Target, ...]:
     names = [str(current) if n in ("HEAD", "") and isinstance(current, str) else n for n in names or ["HEAD"]]
     if any(_protected(n, default) for n in names):
         traits.add("protected_branch")
-    elif refs and all(own.noted(shell, "branch", n) for n in names):
+    elif all(own.noted(shell, "branch", n) for n in names):
         traits.add("feature_branch")  # begun in this session
     else:
         known = all(shell.call.place.known("branch", n) or n == current for n in names)
@@ -175,15 +179,15 @@ def _discard(shell: "Shell", line: Line, verb: str, words: list[Word], traits: s
     traits.add("discards")
     if all(_own(shell, w) for w in pathspecs):
         traits.add("session_changes")
-    if any(w.text in (".", ":/", "*", "--") or w.glob for w in pathspecs):
+    if any(w.text in (".", ":/", "*") or w.glob for w in pathspecs):
         traits.add("many")
 
 
 def _begins(shell: "Shell", line: Line, verb: str) -> None:
     """A branch that this session began: nobody else's commits are on it."""
-    names = line.all("-b", "-c", "--create") + (line.operands[:1] if verb == "branch" and len(line.flags) == 0 else [])
-    for word in names if verb != "branch" or not line.values else []:
-        if word.known and word.text:
+    names = line.all("-b", "-c", "--create") if verb != "branch" else line.operands[:1] if not line.flags else []
+    for word in names:
+        if word.known:
             own.note(shell, "branch", word.text)
 
 
@@ -206,7 +210,7 @@ def _own(shell: "Shell", word: Word) -> bool:
 
 def _files(shell: "Shell", line: Line, verb: str, stdin: Flow) -> None:
     """Files that git reads or writes by name: `show HEAD:.env`, `--output`, `diff --no-index`, `apply`."""
-    for value in line.all("--output", *(["-o"] if verb in ("archive", "format-patch") else [])):
+    for value in line.all("--output", "--output-directory", *(["-o"] if verb in ("archive", "format-patch") else [])):
         files.write_file(shell, value, Flow(None))
     if line.verb[:2] == ("bundle", "create") or (verb == "bundle" and line.operands[:1] and line.operands[0].text == "create"):
         for word in [w for w in line.operands if w.text != "create"][:1]:
@@ -248,14 +252,19 @@ def gh(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow
     if line.verb[:1] == ("api",) and "help" not in line.traits:
         method = line.value("-X", "--method")
         fields = line.all("-f", "--raw-field", "-F", "--field", "--input")
-        query = any("graphql" in w.text for w in line.operands) and not any("mutation" in f.text or not f.known for f in fields)
-        if (method is not None and method.text.upper() not in ("GET", "HEAD")) or (method is None and fields and not query):
+        asks = any("graphql" in w.text for w in line.operands) and not any(_may_change(shell, f) for f in fields)
+        if method.text.upper() not in ("GET", "HEAD") if method is not None else fields and not asks:
             line.traits.add("sends")
-        if method is not None and method.text.upper() in ("GET", "HEAD"):
-            line.traits.discard("sends")
-    if line.verb == ("alias", "set") and "help" not in line.traits and len(line.operands) > 1:
+    if line.verb == ("alias", "set") and len(line.operands + line.all("-s")) > 1:  # to an alias -s is no flag with a value
         _gh_alias(shell, program, line.operands[-1], line.flags)
     return commands.finish(shell, line, stdin)
+
+
+def _may_change(shell: "Shell", field: Word) -> bool:
+    """Whether a field of a GraphQL request may be a mutation: `query=…`, or `query=@file`, or the file of `--input`."""
+    file = field.text.partition("=@")[2] if "=@" in field.text else "" if "=" in field.text else field.text
+    text = field.text if not file else getattr(files.known_content(shell, field.part(file)), "text", None)
+    return text is None or not field.known or "mutation" in text
 
 
 def _gh_alias(shell: "Shell", program: Program, value: Word, flags: set[str]) -> None:

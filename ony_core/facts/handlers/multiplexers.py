@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from ony_core.facts import commands
 from ony_core.facts.argv import Line, read
-from ony_core.facts.words import HOLE, UNKNOWN, Flow, Word
+from ony_core.facts.words import EMPTY, HOLE, UNKNOWN, Flow, Word
 from ony_core.taxonomy.tables import Program
 
 if TYPE_CHECKING:
@@ -24,8 +24,16 @@ def tmux(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
             line.traits.add("runs_code")  # `#(…)` in a format is a shell command
         commands.finish(shell, line, stdin)
         if line.verb and line.verb[0] in _STARTS and line.operands and "help" not in line.traits:
-            shell.child().source(" ".join(w.text for w in line.operands).replace(HOLE, "${_}"))
+            _start(shell, part[next(at for at, word in enumerate(part) if word is line.operands[0]) :])
     return UNKNOWN
+
+
+def _start(shell: "Shell", rest: list[Word]) -> None:
+    """One word is text for a shell; several are a command with flags of its own."""
+    if len(rest) == 1:
+        shell.child().source(rest[0].text.replace(HOLE, "${_}"))
+    else:
+        commands.run(shell.child(), rest, EMPTY)
 
 
 def _commands(words: list[Word]) -> list[list[Word]]:

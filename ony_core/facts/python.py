@@ -10,6 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from ony_core.facts import commands, files, own, python_versions, shown
+from ony_core.facts import python_environment as environment
 from ony_core.facts.python_names import ROOTS, Names
 from ony_core.facts.words import EMPTY, HOLE, UNKNOWN, Flow, Word
 from ony_core.taxonomy.tables import tables
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 MAX_CALLS = 4000
 _FORKS = frozenset({"os.fork", "os.forkpty", "posix.fork"})  # in a loop that has no end of its own, each round doubles the processes
+_MAPS = frozenset({"map", "filter", "imap", "imap_unordered", "map_async", "starmap"})
+_STARTS = frozenset({"system", "popen", "Popen", "execv", "execve", "execvp", "execl", "execlp", "spawnv", "spawnl", "check_output"})
 MAX_FOLLOWED = 4  # functions through which a parameter is followed
 _READS = re.compile(
     r"(?:list|describe|get|head|search|query|scan|lookup|read|can|has|exists|wait|paginate|close|generate_presigned)(?:_|$)"
@@ -94,6 +97,8 @@ class _Reader:
                 self._database_files(node)
             elif isinstance(node, ast.Attribute) and node.attr in self.lists["inner"]:
                 self.call.opaque("code_unknown")
+            elif isinstance(node, ast.For) and environment.each_printed(self.known, node):
+                self.call.add("command", "env", traits=("prints_environment",))
         for call in calls[:MAX_CALLS]:
             self._call(call, self.known.origin(call.func))
             if _FORKS.intersection((self.known.origin(call.func),)) and any(isinstance(node, ast.While) for node in nodes):
@@ -131,23 +136,23 @@ class _Reader:
         if isinstance(parent, ast.keyword):
             parent = self.known.parents.get(id(parent))
         if isinstance(parent, ast.Call):
-            given = self._arguments_for(parent, node)
-            self._call(ast.Call(func=node, args=given, keywords=[]), name)
+            for given in self._arguments_for(parent, node):
+                self._call(ast.Call(func=node, args=given, keywords=[]), name)
 
-    def _arguments_for(self, call: ast.Call, node: ast.expr) -> list[ast.expr]:
-        """What the function will be called with: the words after it, or `args=(…)`; an iterable's elements only where it is written out."""
-        named = next((k.value for k in call.keywords if k.arg in ("args", "iterable")), None)
+    def _arguments_for(self, call: ast.Call, node: ast.expr) -> list[list[ast.expr]]:
+        """What the function will be called with, call by call: the words after it, `args=(…)`, or each element it is mapped over."""
+        unknown: list[ast.expr] = [ast.Name(id="?", ctx=ast.Load())]
+        named = {k.arg: k.value for k in call.keywords}
         rest = call.args[call.args.index(node) + 1 :] if node in call.args else []
-        source = named if named is not None else rest[0] if rest else None
-        if isinstance(source, ast.List | ast.Tuple) and source.elts:
-            return [source.elts[0]] if named is None else list(source.elts)
-        if self.known.origin(call.func) in ("map", "filter", "builtins.map"):
-            return [ast.Name(id="?", ctx=ast.Load())]
-        return rest or [ast.Name(id="?", ctx=ast.Load())]
+        if self.known.origin(call.func).rpartition(".")[2] in _MAPS:
+            return [[item] for item in self.known.items(named.get("iterable", rest[0] if rest else None)) or unknown]
+        if "args" in named:
+            return [self.known.items(named["args"]) or unknown]
+        return [rest or unknown]
 
     def _call(self, node: ast.Call, name: str) -> None:
         last = name.rpartition(".")[2]
-        if not name and self._built(node.func):
+        if (not name and self._built(node.func)) or (name.startswith("?.") and last in _STARTS):
             self.call.opaque("code_unknown")
         elif name in self.lists["runs_shell"]:
             self._shell(node.args[0] if node.args else None)
@@ -261,8 +266,8 @@ class _Reader:
         elif name in ("os.kill", "os.killpg"):
             if len(node.args) > 1 and isinstance(node.args[1], ast.Constant) and node.args[1].value == 0:
                 return
-            target = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else None
-            if target is not None and (name == "os.killpg" or not isinstance(target, int) or target <= 1):
+            target = ast.unparse(node.args[0]) if node.args else ""
+            if re.match(r"-?\d+$", target) and (name == "os.killpg" or int(target) <= 1):  # a number that stands in the source
                 self.call.add("command", "python", traits={"inline", "stops_programs"})
         else:
             mode = next((f"{a.value:o}" for a in node.args[1:] if isinstance(a, ast.Constant) and isinstance(a.value, int)), "u+x")
@@ -331,39 +336,24 @@ class _Reader:
         texts = [t for a in given if (t := self.known.text(a)) and ("/" in t or "." in t or t == "localhost")]
         traits = url_traits(texts[0]) if texts else {"address_unknown"}
         verb = "deletes" if method == "delete" else "sends" if sends else "reads"
-        away = bool(node.args) and not traits & {"localhost"} and self._secret_variable(node.args[0])  # in an address it is what is said
-        carried = {"secret"} if away or any(self._whole_environment(a) for a in (*node.args, *(k.value for k in node.keywords))) else set()
+        away = (
+            bool(node.args) and not traits & {"localhost"} and environment.secret(self.known, node.args[0])
+        )  # in an address it is what is said
+        carried = (
+            {"secret"} if away or any(environment.whole(self.known, a) for a in (*node.args, *(k.value for k in node.keywords))) else set()
+        )
         self.call.add("network", "python", (verb,), traits=traits | (self.taints & {"secret"}) | carried)
         self.taints.add("network")
-
-    def _whole_environment(self, node: ast.AST) -> bool:
-        """os.environ as a whole, not one variable of it."""
-        for part in ast.walk(node):
-            if isinstance(part, ast.Attribute) and self.known.origin(part) == "os.environ":
-                parent = self.known.parents.get(id(part))
-                if not isinstance(parent, ast.Subscript | ast.Compare) and not (
-                    isinstance(parent, ast.Attribute) and parent.attr in ("get", "keys", "pop", "setdefault", "__contains__")
-                ):
-                    return True
-        return False
-
-    def _secret_variable(self, node: ast.expr) -> bool:
-        """os.environ["TOKEN"], os.getenv("TOKEN"), by itself or put into a text; what only asks about it is none."""
-        if isinstance(node, ast.JoinedStr | ast.BinOp | ast.FormattedValue):
-            return any(self._secret_variable(part) for part in ast.iter_child_nodes(node) if isinstance(part, ast.expr))
-        if isinstance(node, ast.Subscript):
-            return self.known.origin(node.value) == "os.environ" and shown.secretive(self.known.text(node.slice) or "")
-        if isinstance(node, ast.Call) and self.known.origin(node.func) in ("os.getenv", "os.environ.get"):
-            return bool(node.args) and shown.secretive(self.known.text(node.args[0]) or "")
-        return False
+        if method == "urlretrieve":
+            self._unpacks(node, method)
 
     def _printed(self, node: ast.Call) -> None:
-        if any(self._whole_environment(arg) for arg in node.args) and not any(
+        if any(environment.whole(self.known, arg) for arg in node.args) and not any(
             isinstance(a, ast.Call) and self.known.origin(a.func) == "len" for a in node.args
         ):
             self.call.add("command", "env", traits=("prints_environment",))
             self.taints.add("secret")
-        if any(self._secret_variable(arg) for arg in node.args):
+        if any(environment.secret(self.known, arg) for arg in node.args):
             self.call.add("command", "env", traits=(shown.TAINT,))
 
     def _unpacks(self, node: ast.Call, last: str) -> None:
@@ -414,7 +404,7 @@ class _Reader:
         cloud = name.startswith(tuple(self.lists["cloud_prefix"])) or bool(self.known.roots & set(self.lists["cloud_roots"]))
         if cloud and (last in self.lists["secret_methods"]):
             self.call.add("command", "python", traits={"inline", "reads_secret"})
-        elif (name.startswith(tuple(self.lists["cloud_prefix"])) and "()" in name and not _READS.match(last) and _CHANGES.match(last)) or (
+        elif (name.startswith(tuple(self.lists["cloud_prefix"])) and not _READS.match(last) and _CHANGES.match(last)) or (
             cloud and last not in _PLAIN and _CHANGES.fullmatch(last) and not _READS.match(last)
         ):
             self.call.add("command", "python", traits={"inline", "calls_cloud"})

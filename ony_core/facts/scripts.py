@@ -203,8 +203,7 @@ def make_targets(shell: "Shell", program: str, names: list[str], file: Word | No
     """The recipes of the named targets (the first target where none is named), with what they depend on."""
     for candidate in [file] if file else [Word(n) for n in ("GNUmakefile", "makefile", "Makefile")] if program == "make" else []:
         content = content_of(shell, candidate)
-        if isinstance(content, Made):
-            loaded.put_in(shell, candidate.text, content.added)
+        _put_in(shell, candidate, content)
         if isinstance(content, Made) and content.text is not None:
             recipes = _recipes(content.text + _included(shell, candidate, content.text))
             wanted = list(names) or list(recipes)[:1]
@@ -223,12 +222,23 @@ def make_targets(shell: "Shell", program: str, names: list[str], file: Word | No
             return
 
 
+def _put_in(shell: "Shell", word: Word, content: Made | Unknown) -> None:
+    """What this session changed in a file of recipes; one that it fetched by its name is someone else's code."""
+    made = shell.call.made.get(paths.absolute(shell.cwd, word.text))
+    if made is not None and made.taints & {"network", "decoded"}:
+        shell.call.add("opaque", traits=made.taints & {"network", "decoded"})
+    if isinstance(content, Made):
+        loaded.put_in(shell, word.text, content.added)
+
+
 def _included(shell: "Shell", makefile: Word, text: str, deep: int = 4) -> str:
     """What a makefile takes in by `include`, as far as the names stand there."""
     found = ""
     names = [name for line in _INCLUDE.findall(text) for name in line.split() if "$" not in name]
     for name in names[:32] if deep else ():
-        content = content_of(shell, Word(makefile.text[: makefile.text.rfind("/") + 1] + name, quoted=True))
+        word = Word(makefile.text[: makefile.text.rfind("/") + 1] + name, quoted=True)
+        content = content_of(shell, word)
+        _put_in(shell, word, content)
         if isinstance(content, Made) and content.text is not None:
             found += "\n" + content.text + _included(shell, makefile, content.text, deep - 1)
         elif content in (Unknown.UNREADABLE, Unknown.NOT_REGULAR, Unknown.TOO_BIG, Unknown.LATE):
@@ -265,7 +275,7 @@ def _make_text(lines: str) -> str:
 def package_script(shell: "Shell", name: str) -> None:
     """`npm run name`: pre, main and post script from package.json."""
     content = content_of(shell, Word("package.json"))
-    loaded.put_in(shell, "package.json", content.added if isinstance(content, Made) else "")
+    _put_in(shell, Word("package.json"), content)
     if not isinstance(content, Made) or content.text is None:
         if content in (Unknown.UNREADABLE, Unknown.NOT_REGULAR, Unknown.TOO_BIG, Unknown.LATE):
             shell.call.opaque("unreadable")

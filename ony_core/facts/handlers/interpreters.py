@@ -170,7 +170,7 @@ def _running_module(shell: "Shell", name: str, words: list[Word], stdin: Flow) -
 def _named(name: str) -> set[str]:
     from ony_core.facts.scripts import name_traits
 
-    return name_traits(name)
+    return name_traits(name.replace(".", "/"))
 
 
 def language(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
@@ -225,7 +225,7 @@ def powershell(shell: "Shell", program: Program, words: list[Word], stdin: Flow)
     while at < len(words) and words[at].text[:1] in ("-", "/") and len(words[at].text) > 1:
         flag = words[at].text.lower().lstrip("-/")
         at += 1
-        if flag in ("version", "v", "help", "h", "?"):
+        if flag in ("help", "h", "?") or (flag in ("version", "v") and at == len(words)):
             shell.call.add("command", program.name, traits=("help",))
             return UNKNOWN
         if flag in ("noexit", "noe", "i", "interactive"):
@@ -254,6 +254,7 @@ def powershell(shell: "Shell", program: Program, words: list[Word], stdin: Flow)
             "inputformat",
             "if",
             "version",
+            "v",
             "configurationname",
             "psconsolefile",
             "settingsfile",
@@ -289,11 +290,12 @@ def debugger(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -
         return UNKNOWN
     for value in (v for f, v in line.values if program.roles.get(f) == "script"):
         scripts.run_file(shell, value, [], program.name)
-    codes = [v.text for f, v in line.values if program.roles.get(f) == "text"]
-    for code in [*codes, *([] if stdin is EMPTY else [None] if stdin.text is None else stdin.text.split("\n"))]:
+    told = [] if stdin is EMPTY else [None] if stdin.text is None else stdin.text.split("\n")
+    codes = [*(v.text for f, v in line.values if program.roles.get(f) == "text"), *told]
+    for code in codes:
         inline(shell, program.name, code, stdin.taints)
     started = words[at + 1 :] or line.operands[:1]
-    if started and any(re.match(r"\s*(?:r|run|start|starti|process launch)\b", code) for code in codes):
+    if started and any(re.match(r"\s*(?:r|run|start|starti|process launch)\b", code or "") for code in codes):
         commands.run(shell.child(), started, EMPTY)
     return UNKNOWN
 

@@ -40,6 +40,9 @@ def _lowered(text: str, at: int) -> str:
 def cmd(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
     """`cmd /c text`: each command of the text is judged as the program that does the same here; without text a session opens."""
     at = next((n for n, w in enumerate(words) if w.text.lower().lstrip("/")[:1] in ("c", "k", "r") and w.text[:1] == "/"), None)
+    if [w.text.lstrip("/") for w in words] == ["?"]:
+        shell.call.add("command", program.name, traits=("help",))
+        return UNKNOWN
     shell.call.add("command", program.name, (), (), 0)
     text = " ".join(w.text for w in words[at + 1 :]) if at is not None else ""
     if at is None or not text or words[at].text.lower().lstrip("/")[:1] == "k":

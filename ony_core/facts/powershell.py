@@ -28,8 +28,9 @@ _NAMING = frozenset(["function", "filter", "param", "foreach", "class", "enum", 
 _INSIDE = re.compile(r"\$\(((?:[^()]|\([^()]*\))*)\)")
 _CMDLET = re.compile(r"[a-z]+-[a-z]\w*")
 _TYPED = re.compile(r"[A-Z][a-z]+-[A-Z][A-Za-z]{2,40}")
+_INTO = frozenset({"into"})  # marks a redirection among the words
 _NUMBER = re.compile(r"\.?\d[\d.,xa-f]*(?:[kmgtp]b|[ldnsuy]{1,2})?(?:\.\.\S*)?$", re.IGNORECASE)
-_PATHS = ("-path", "-literalpath", "-lp", "-filepath", "-pspath", "-outfile")
+_PATHS = ("-path", "-literalpath", "-lp", "-filepath", "-pspath")
 
 
 def understand(shell: "Shell", text: str, taints: frozenset[str] = frozenset()) -> None:
@@ -62,20 +63,20 @@ def statements(text: str) -> list[tuple[list[Word], str]] | None:
     words: list[Word] = []
     glued = False
     for token in _TOKEN.finditer(text):
-        kind = token.lastgroup or ""
+        kind = str(token.lastgroup)
         if kind == "odd":
             return None
         if kind in ("space", "comment"):
             glued = False
         elif kind == "cut":
-            found.append((words, token[0].strip("$@") or ";"))
+            found.append((words, token[0].strip("$@")))
             words, glued = [], False
         elif kind == "bare" and _assigns(words, token[0]):
             found.append(([], ";"))
             after = token[0].partition("=")[2]
             words, glued = [_word(kind, after)] if after else [], bool(after)
         elif kind == "into":
-            words.append(Word(token[0]))
+            words.append(Word(token[0], taints=_INTO))
             glued = False
         else:
             for inner in _INSIDE.findall(token[0]) if kind in ("text", "here") else []:
@@ -99,7 +100,7 @@ def _redirected(shell: "Shell", words: list[Word]) -> list[Word]:
     kept: list[Word] = []
     into = ""
     for word in words:
-        if not word.quoted and word.text.endswith((">", "&1", "&2")) and ">" in word.text:
+        if word.taints == _INTO:
             into = word.text if word.text.endswith(">") else ""
         elif into:
             if word.text.lower() != "$null":
@@ -120,7 +121,7 @@ def _word(kind: str, raw: str) -> Word:
 
 
 def _take(words: list[Word], word: Word, glued: bool) -> None:
-    if glued and words:
+    if glued:
         before = words[-1]
         words[-1] = Word(before.text + word.text, before.glob or word.glob, before.quoted)
     else:
@@ -150,8 +151,6 @@ def _command(shell: "Shell", words: list[Word], piped: bool) -> None:
     name = name if words[0].text.lower().endswith(".exe") else lists["aliases"].get(name, name)
     if _CMDLET.fullmatch(name):
         _cmdlet(shell, name, words[1:], piped)
-    elif words[0].text.startswith("$"):
-        shell.call.opaque("program_unknown")
     else:
         plain = [Word(w.text if not w.text.startswith("$") else HOLE, w.glob, w.quoted) for w in words]
         if plain[0].text[:1] == ".":
@@ -194,7 +193,7 @@ def _cmdlet(shell: "Shell", name: str, words: list[Word], piped: bool) -> None:
 def _start(shell: "Shell", operands: list[Word], named: list[tuple[str, Word]]) -> None:
     """Start-Process: the words of its list are put together with spaces, and the program takes them apart again."""
     started = [v for f, v in named if "-filepath".startswith(f)] + operands
-    given = started[1:] + [v for f, v in named if f in ("-args",) or (len(f) > 1 and "-argumentlist".startswith(f))]
+    given = started[1:] + [v for f, v in named if f == "-args" or "-argumentlist".startswith(f)]
     above = [Word("sudo")] if any("-verb".startswith(f) and v.text.lower() == "runas" for f, v in named) else []
     words = [word.part(text) for word in given for text in word.text.replace(",", " ").split()]
     if started:
@@ -216,6 +215,7 @@ def _parameters(words: list[Word]) -> tuple[list[Word], list[tuple[str, Word]]]:
     """Positional operands, and parameters with their values."""
     operands: list[Word] = []
     named: list[tuple[str, Word]] = []
+    switches = tables().words["powershell"]["switches"]  # names may be cut short
     at = 0
     while at < len(words):
         word = words[at]
@@ -226,7 +226,9 @@ def _parameters(words: list[Word]) -> tuple[list[Word], list[tuple[str, Word]]]:
         flag, colon, value = word.text.lower().partition(":")
         if colon:
             named.append((flag, word.part(value)))
-        elif flag not in tables().words["powershell"]["switches"] and at < len(words) and (words[at].quoted or words[at].text[:1] != "-"):
+            continue
+        valued = flag == "-verb" or not any(switch.startswith(flag) for switch in switches)
+        if valued and at < len(words) and (words[at].quoted or words[at].text[:1] != "-"):
             named.append((flag, words[at]))
             at += 1
     return operands, named

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MAX_CALLS = 4000
 _FORKS = frozenset({"os.fork", "os.forkpty", "posix.fork"})  # in a loop that has no end of its own, each round doubles the processes
 _MAPS = frozenset({"map", "filter", "imap", "imap_unordered", "map_async", "starmap"})
-_STARTS = frozenset({"system", "popen", "Popen", "execv", "execve", "execvp", "execl", "execlp", "spawnv", "spawnl", "check_output"})
+_STARTS = frozenset({"system", "popen", "Popen", "execv", "execvp", "check_output"})
 MAX_FOLLOWED = 4  # functions through which a parameter is followed
 _READS = re.compile(
     r"(?:list|describe|get|head|search|query|scan|lookup|read|can|has|exists|wait|paginate|close|generate_presigned)(?:_|$)"
@@ -182,7 +182,7 @@ class _Reader:
             where = self.known.text(node.args[0] if name.startswith("os.") and node.args else inner)
             if where:
                 files.make_folder(self.shell, Word(where, quoted=True))
-        elif name in ("open", "io.open") or last in ("write_text", "write_bytes", "open", "read_text", "read_bytes"):
+        elif last in ("write_text", "write_bytes", "open", "read_text", "read_bytes"):
             self._file(node, name, last)
         elif name in ("print", "pprint.pprint", "json.dumps", "json.dump", "sys.stdout.write"):
             self._printed(node)

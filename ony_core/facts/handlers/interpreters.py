@@ -81,7 +81,7 @@ def python(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> 
         if text in ("--version", "-V", "--help", "-h", "-VV"):
             shell.call.add("command", program.name, traits=("help",))
             return UNKNOWN
-        if "c" in text and not text.startswith("--") and text[-1] == "c":
+        if text.endswith("c") and not text.startswith("--"):
             code = words[at + 1] if at + 1 < len(words) else Word("")
             return _python_text(shell, code.text, code.taints | stdin.taints & {"secret"}, understand)
         if text.endswith("m") and not text.startswith("--"):

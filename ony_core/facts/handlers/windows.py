@@ -16,9 +16,8 @@ _CUT = re.compile(r"&&|\|\||[&|\n]")
 MAX_PARTS = 50
 _NAMES_A_LINUX = frozenset(
     {
-        "-l", "--list", "--status", "--version", "--help", "--install", "--update", "--set-default", "-s", "--unregister", "-t",
-        "--terminate", "--import", "--import-in-place", "--mount", "--unmount", "--export", "--set-version",
-        "--set-default-version", "--manage", "--uninstall", "--shutdown",
+        "--install", "--set-default", "-s", "--unregister", "-t", "--terminate", "--import", "--import-in-place", "--mount", "--unmount",
+        "--export", "--set-version", "--set-default-version", "--manage",
     }
 )  # fmt: skip
 
@@ -39,13 +38,14 @@ def _lowered(text: str, at: int) -> str:
 
 def cmd(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
     """`cmd /c text`: each command of the text is judged as the program that does the same here; without text a session opens."""
-    at = next((n for n, w in enumerate(words) if w.text.lower().lstrip("/")[:1] in ("c", "k", "r") and w.text[:1] == "/"), None)
+    at = next((n for n, w in enumerate(words) if re.match(r"/{1,2}[cCkKrR]", w.text)), None)
     if [w.text.lstrip("/") for w in words] == ["?"]:
         shell.call.add("command", program.name, traits=("help",))
         return UNKNOWN
     shell.call.add("command", program.name, (), (), 0)
-    text = " ".join(w.text for w in words[at + 1 :]) if at is not None else ""
-    if at is None or not text or words[at].text.lower().lstrip("/")[:1] == "k":
+    given = [] if at is None or "k" in words[at].text[:3].lower() else words[at + 1 :]
+    text = " ".join(w.text for w in given)
+    if not text:
         shell.call.add("grant")
         return UNKNOWN
     parts = _CUT.split(text)
@@ -61,7 +61,7 @@ def _part(shell: "Shell", texts: list[str]) -> None:
     if not texts:
         return
     same = tables().words["windows"]["shell"]
-    name = texts[0].strip('"@').lower().removesuffix(".exe")
+    name = texts[0].strip('"@').lower()
     if name not in same:
         commands.run(shell.child(), [Word(name), *(Word(t.strip('"')) for t in texts[1:])], EMPTY)
         return
@@ -73,11 +73,11 @@ def _part(shell: "Shell", texts: list[str]) -> None:
 
 def wsl(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
     """wsl: options, then a command for the Linux; with neither a session opens."""
-    line, rest = read(program, [w for w in words if w.text not in ("-e", "--exec", "--", "~")], stop_at_operand=0)
+    line, rest = read(program, [w for w in words if w.text != "~"], stop_at_operand=0)
     shell.call.add("command", program.name, (), line.flags, 0)
     if rest and not line.flags & _NAMES_A_LINUX:
         return commands.run(shell.child(), rest, stdin)
-    if not rest and not line.flags - program.values:
+    if not line.flags - program.values:
         shell.call.add("grant")
     return UNKNOWN
 

@@ -48,6 +48,52 @@ def test_no_facts_do_nothing_and_too_many_are_critical() -> None:
     assert assess(GIT).risk == "critical"  # type: ignore[arg-type]
 
 
+ODD = {
+    "no fact": None,
+    "an unknown kind": Fact("animal", "git", ("status",)),
+    "an unknown program": Fact("command", "no-such-program"),
+    "an unknown verb word": Fact("command", "git", ("no-such-word",)),
+    "an unknown flag": Fact("command", "git", ("status",), ("--no-such-flag",)),
+    "an unknown trait": Fact("command", "git", ("status",), traits=("no_such_trait",)),
+    "an unknown kind of target": Fact("command", "git", ("push",), targets=(Target("no_such_kind", "x"),)),
+    "a name that its kind does not have": Fact("command", "git", ("push",), targets=(Target("branch", "a b; rm"),)),
+    "a program that is no text": Fact("command", 5, ("status",)),  # type: ignore[arg-type]
+    "a number that is none": Fact("command", "git", ("status",), args="1"),  # type: ignore[arg-type]
+    "a truth for a number": Fact("command", "git", ("status",), args=True),
+    "less than none": Fact("command", "git", ("status",), args=-1),
+    "a list of words": Fact("command", "git", ["status"]),  # type: ignore[arg-type]
+    "a word that is none": Fact("command", "git", (5,)),  # type: ignore[arg-type]
+    "a flag that is none": Fact("command", "git", ("status",), (5,)),  # type: ignore[arg-type]
+    "a trait that is none": Fact("command", "git", ("status",), traits=(5,)),  # type: ignore[arg-type]
+    "a list of targets": Fact("command", "git", ("status",), targets=[]),  # type: ignore[arg-type]
+    "a target that is none": Fact("command", "git", ("status",), targets=(("branch", "x"),)),  # type: ignore[arg-type]
+    "a target without a kind": Fact("command", "git", ("status",), targets=(Target(5, "x"),)),  # type: ignore[arg-type]
+    "a target without a name": Fact("command", "git", ("status",), targets=(Target("branch", 5),)),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("fact", ODD.values(), ids=ODD.keys())
+def test_what_has_no_form_is_one_odd_action(fact) -> None:
+    found = assess((fact,)).lead
+    assert (found.key, found.risk, found.rule) == ("unknown", "critical", "engine:odd")
+
+
+def test_what_is_known_but_has_no_rule_says_so() -> None:
+    use = assess((Fact("command", "git", (UNLISTED,)),)).lead
+    assert (use.key, use.risk, use.rule, use.title) == ("unknown", "critical", "engine:unknown_use", "A use of git that no rule knows")
+    for fact in (Fact("network", "git"), Fact("sql", "git")):
+        found = assess((fact,)).lead
+        assert (found.key, found.risk, found.rule) == ("unknown", "critical", "engine:unknown"), fact
+
+
+def test_nothing_and_as_much_as_may_be() -> None:
+    nothing = assess(()).lead
+    assert (nothing.key, nothing.rule) == ("read", "engine:nothing")
+    assert assess((GIT,) * 512).risk == "none"
+    assert assess([GIT]).risk == "none"  # type: ignore[arg-type]
+    assert assess((Fact("command", "git", ("status",), traits=tuple(tables().traits)),)).lead.rule != "engine:odd"
+
+
 def test_the_worst_fact_decides_and_every_action_is_kept() -> None:
     found = assess((GIT, Fact("command", "terraform", ("apply",)), Fact("file", verb=("delete",), traits=("system",))))
     assert found.risk == "critical"

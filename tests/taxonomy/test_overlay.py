@@ -1,5 +1,6 @@
 """An organisation's own rules: what they may raise, what they may teach, and what no rule of anybody lowers."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from ony_core.evidence.place import DictPlace
 from ony_core.facts import derive
 from ony_core.model import Fact, Target, ToolCall
 from ony_core.taxonomy import assess, of_project
-from ony_core.taxonomy.overlay import Lesson, from_wire, lesson, to_wire
+from ony_core.taxonomy.overlay import Lesson, from_row, from_wire, lesson, to_row, to_wire
 
 RECIPE = "sha256:" + "a" * 64
 ACME = lesson("pol_1", "program acme verb deploy", "shop", "medium", RECIPE)
@@ -142,3 +143,74 @@ def test_words_that_nobody_taught_do_not_leave() -> None:
 def test_a_malformed_fact_stays_critical_whatever_was_taught() -> None:
     odd = Fact("command", "no such program", targets=(Target("taught", "acme deploy"),), traits=("recipe_kept",))
     assert assess((odd,), (ACME,)).risk == "critical"
+
+
+def test_a_lesson_keeps_its_form_in_a_row() -> None:
+    for one in (ACME, lesson("pol_2", "program git", "", "high", "")):
+        assert from_row(SimpleNamespace(id=one.id, project=one.project, risk=one.risk, rule=to_row(one))) == one
+    assert to_row(ACME) == '{"match":"program acme verb deploy","recipe":"' + RECIPE + '"}'
+    assert to_wire(ACME) == {"id": "pol_1", "project": "shop", "match": "program acme verb deploy", "risk": "medium", "recipe": RECIPE}
+
+
+def test_a_lesson_speaks_of_a_program_by_its_first_name() -> None:
+    one = lesson("pol_1", "program nodejs", "", "high", "")
+    assert (one.program, one.verb, one.words, one.match) == ("node", "", "node", "program node")
+
+
+def test_lessons_of_a_project_and_of_all() -> None:
+    everywhere, elsewhere = lesson("pol_2", "program git", "", "high", ""), lesson("pol_3", "program git", "web", "high", "")
+    assert of_project((ACME, everywhere, elsewhere), "shop") == (ACME, everywhere)
+    assert of_project((ACME, everywhere, elsewhere), "") == (everywhere,)
+
+
+def test_what_a_lesson_changed_names_it_and_what_it_did_not_change_does_not() -> None:
+    raised = judged("git status", lesson("pol_1", "program git", "", "high", "")).lead
+    assert (raised.rule, raised.key, raised.title, raised.why) == (
+        "overlay:pol_1", "read", "Look at the repository", "a rule of your organisation"
+    )  # fmt: skip
+    taught = judged("acme deploy", ACME).lead
+    assert (taught.rule, taught.key, taught.title, taught.why) == (
+        "overlay:pol_1", "taught", "Run acme deploy", "a rule of your organisation"
+    )  # fmt: skip
+    lowered = judged("gh pr merge 12", lesson("pol_1", "program gh verb pr merge", "shop", "medium", "")).lead
+    plain = judged("gh pr merge 12").lead
+    assert (lowered.rule, lowered.key, lowered.title) == ("overlay:pol_1", plain.key, plain.title)
+    same = Lesson("pol_1", "shop", "gh", "pr merge", plain.risk, "")
+    assert judged("gh pr merge 12", same).lead == plain
+
+
+@pytest.mark.parametrize("fact", [Fact("network", "curl", ("sends",)), Fact("file", verb=("delete",), traits=("recursive",)), None])
+def test_a_lesson_is_of_commands_alone(fact: Any) -> None:
+    verb = " ".join(fact.verb) if fact else ""
+    one = Lesson("pol_1", "shop", fact.program if fact else "curl", verb, "low", RECIPE)
+    assert assess((fact,), (one,)).actions == assess((fact,)).actions
+
+
+def test_no_lessons_and_no_facts() -> None:
+    assert assess((), (ACME,)) == assess(())
+
+
+HINTS = {
+    "an unknown risk": ("program acme", "shop", "harmless", "none, low, medium, high, critical"),
+    "a project with a space": ("program acme", "my shop", "low", "connector.toml"),
+    "no match": ("acme", "shop", "low", "program acme verb deploy"),
+}
+
+
+@pytest.mark.parametrize(("match", "project", "risk", "hint"), HINTS.values(), ids=HINTS.keys())
+def test_a_refusal_says_what_would_work(match: str, project: str, risk: str, hint: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        lesson("pol_1", match, project, risk, RECIPE)
+    assert hint in str(vars(refused.value)) + str(refused.value)
+
+
+def test_what_a_name_may_be() -> None:
+    longest = "a" * 40
+    assert lesson("pol_1", f"program {longest} verb {longest} {longest}", longest, "low", RECIPE).words == f"{longest} {longest} {longest}"
+    for match in (f"program {longest}a", f"program acme verb {longest}a", "program acme verb a b c", "program acme\n", "program .acme"):
+        with pytest.raises(UsageError):
+            lesson("pol_1", match, "shop", "low", RECIPE)
+    with pytest.raises(UsageError):
+        lesson("pol_1", "program acme", longest + "a", "low", RECIPE)
+    with pytest.raises(UsageError):
+        lesson("pol_1", "program acme", "shop", "low", RECIPE + "a")

@@ -141,10 +141,7 @@ def package_runner(shell: "Shell", program: Program, words: list[Word], stdin: F
     """npx, uvx, pipx run, bunx: a program from a registry; one that a table knows is understood as that program."""
     line, rest = read(program, words, stop_at_operand=0)
     if not rest:
-        code = line.value("-c", "--call")
         shell.call.add("command", program.name, line.verb, line.flags, 0, traits=line.traits)
-        if code is not None:
-            shell.child().source(code.text)
         return UNKNOWN
     known = _in_registry(rest[0].text)
     others = [value.text for value in line.all("-p", "--package", "--from", "--spec") if not value.text[:1].isdigit()]  # uvx -p 3.12
@@ -161,8 +158,6 @@ def _in_registry(name: str) -> Program | None:
     """The program that a package holds. Anyone may own a scope: behind one that the tables do not name, `@x/eslint` is not eslint."""
     name = re.sub(r"(?<=.)@[\w.^~-]+$|[\[=<>~!].*", "", name)
     scope, _, last = name.rpartition("/")
-    if name.startswith((".", "/")) or not re.match(r"[\w./@-]+$", name):
-        return None
     if scope and scope not in tables().words["names"]["registry_scopes"]:
         return None
     return commands.program_named(tables().words["registry_names"].get(name, last))
@@ -179,10 +174,10 @@ def tool_runner(shell: "Shell", program: Program, words: list[Word], stdin: Flow
     if not line.verb or line.verb[0] not in runs or "help" in line.traits:
         return UNKNOWN
     at = next(i for i, w in enumerate(words) if w.text == line.verb[0])
-    _, rest = read(program, words[at + 1 :], stop_at_operand=0)
-    rest = rest[1:] if rest and rest[0].text == "--" else rest
-    if not rest:
-        rest = [w for w in words[at + 1 :] if w.text != "--"]
+    own, rest = read(program, words[at + 1 :], stop_at_operand=0)
+    module = own.value("-m", "--module")  # `uv run -m pytest`
+    if module is not None:
+        rest = [Word("python"), Word("-m"), module, *rest]
     if rest and rest[0].text.endswith(".py"):
         rest = [Word("python"), *rest]
     return commands.run(shell, rest, stdin) if rest else UNKNOWN

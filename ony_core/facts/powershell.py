@@ -169,7 +169,7 @@ def _cmdlet(shell: "Shell", name: str, words: list[Word], piped: bool) -> None:
         return
     shell.call.add("command", "pwsh", (verb,), flags, len(words))
     operands, named = _parameters(words)
-    where = operands + [v for f, v in named if f in _PATHS] + [v for f, v in named if f in ("-destination", "-newname")]
+    where = operands + [v for f, v in named if f in _PATHS] + [v for f, v in named if f in ("-destination", "-destinationpath", "-newname")]
     if name == "invoke-expression":
         text = (operands or [v for _, v in named] or [Word(HOLE)])[0]
         understand(shell, text.text) if text.known and text.quoted else shell.call.opaque("code_unknown")
@@ -180,7 +180,7 @@ def _cmdlet(shell: "Shell", name: str, words: list[Word], piped: bool) -> None:
     elif name in lists["deletes"]:
         _delete(shell, where, flags, piped)
     elif name in lists["writes"]:
-        for word in where[:1]:
+        for word in where[-1:] if name.endswith("-archive") else where[:1]:
             files.write_file(shell, _path(word), EMPTY if name.startswith("clear") else UNKNOWN)
     elif name in lists["copies"] and len(where) > 1:
         files.transfer(shell, "move" if name[0] in "mr" else "copy", [_path(where[0])], _path(where[1]), frozenset())

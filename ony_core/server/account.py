@@ -37,7 +37,7 @@ class Account:
         wish = fields(request, {"name": str, "timezone": str})
         if not NAME.match(wish["name"]) or wish["timezone"] not in _zones():
             return problem(400, "bad_profile", "the name or the time zone is not one", "a time zone looks like Europe/Berlin")
-        await self._store.write(lambda tx: tx.org(caller.user.org_id).change_user(caller.user.id, **wish))
+        await self._store.write(caller.within(lambda tx: tx.org(caller.user.org_id).change_user(caller.user.id, **wish)))
         return answer(wish)
 
     async def confirm(self, request: Request, caller: Caller) -> Response:
@@ -47,7 +47,7 @@ class Account:
             stored = await self._held(request, caller, wish["password"])
         except Refused as refused:
             return _no(refused)
-        return await self._store.write(lambda tx: self._confirmed(tx, caller, stored, wish["code"]))
+        return await self._store.write(caller.within(lambda tx: self._confirmed(tx, caller, stored, wish["code"])))
 
     async def password(self, request: Request, caller: Caller) -> Response:
         """{"old","new"}."""
@@ -61,24 +61,27 @@ class Account:
             hashed = await self._door.hashed(wish["new"])
         except Refused as refused:
             return _no(refused)
-        return await self._store.write(lambda tx: self._changed(tx, caller, stored, hashed))
+        return await self._store.write(caller.within(lambda tx: self._changed(tx, caller, stored, hashed)))
 
     async def new_totp(self, request: Request, caller: Caller) -> Response:
         """{} -> {"totp_secret","otpauth_uri"}: in use once a code of it was shown to `totp_confirmed`."""
         fields(request, {})
-        return answer(
-            await self._store.write(lambda tx: factors.begin(tx.org(caller.user.org_id), self._keyring, caller.user, self._clock)), 201
+        made = await self._store.write(
+            caller.within(lambda tx: factors.begin(tx.org(caller.user.org_id), self._keyring, caller.user, self._clock))
         )
+        return answer(made, 201)
 
     async def totp_confirmed(self, request: Request, caller: Caller) -> Response:
         """{"code"} -> {"recovery_codes"}: new ones, shown this once."""
         code = fields(request, {"code": str})["code"]
-        return await self._store.write(lambda tx: self._proven(tx, caller, code))
+        return await self._store.write(caller.within(lambda tx: self._proven(tx, caller, code)))
 
     async def recovery_codes(self, request: Request, caller: Caller) -> Response:
         """{} -> {"recovery_codes"}: ten new ones; the ones before work no longer."""
         fields(request, {})
-        made = await self._store.write(lambda tx: factors.new_recovery_codes(tx.org(caller.user.org_id), caller.user, self._clock))
+        made = await self._store.write(
+            caller.within(lambda tx: factors.new_recovery_codes(tx.org(caller.user.org_id), caller.user, self._clock))
+        )
         return answer({"recovery_codes": made}, 201)
 
     async def sessions(self, request: Request, caller: Caller) -> Response:
@@ -87,12 +90,12 @@ class Account:
 
     async def end_session(self, request: Request, caller: Caller, session_id: str) -> Response:
         fields(request, {})
-        await self._store.write(lambda tx: end(tx.org(caller.user.org_id), caller.user, session_id, "ended_by_user"))
+        await self._store.write(caller.within(lambda tx: end(tx.org(caller.user.org_id), caller.user, session_id, "ended_by_user")))
         return Response(204)
 
     async def end_others(self, request: Request, caller: Caller) -> Response:
         fields(request, {})
-        many = await self._store.write(lambda tx: _others(tx.org(caller.user.org_id), caller, "ended_by_user"))
+        many = await self._store.write(caller.within(lambda tx: _others(tx.org(caller.user.org_id), caller, "ended_by_user")))
         return answer({"ended": many})
 
     # ---------------------------------------------------------------- inside

@@ -39,12 +39,12 @@ class Devices:
         label = fields(request, {"label": str})["label"]
         if not _LABEL.match(label):
             return problem(400, "bad_label", "a label has 1 to 40 characters on one line")
-        await self._store.write(lambda tx: _rename_device(tx.org(caller.user.org_id), device_id, label, caller.user.id))
+        await self._store.write(caller.within(lambda tx: _rename_device(tx.org(caller.user.org_id), device_id, label, caller.user.id)))
         return answer({"device_id": device_id, "label": label})
 
     async def revoke_device(self, request: Request, caller: Caller, device_id: str) -> Response:
         fields(request, {})
-        await self._store.write(lambda tx: revoke_device(tx.org(caller.user.org_id), device_id, caller.user.id))
+        await self._store.write(caller.within(lambda tx: revoke_device(tx.org(caller.user.org_id), device_id, caller.user.id)))
         return answer({"device_id": device_id, "state": "revoked"})
 
     async def connectors(self, request: Request, caller: Caller) -> Response:
@@ -56,12 +56,12 @@ class Devices:
         name = fields(request, {"name": str})["name"]
         if not _NAME.match(name):
             return problem(400, "bad_name", "a name has 1 to 40 letters, digits, dots, dashes or spaces")
-        await self._store.write(lambda tx: _rename_connector(tx.org(caller.user.org_id), connector_id, name, caller.user.id))
+        await self._store.write(caller.within(lambda tx: _rename_connector(tx.org(caller.user.org_id), connector_id, name, caller.user.id)))
         return answer({"connector_id": connector_id, "name": name})
 
     async def revoke_connector(self, request: Request, caller: Caller, connector_id: str) -> Response:
         fields(request, {})
-        await self._store.write(lambda tx: revoke_connector(tx.org(caller.user.org_id), connector_id, caller.user.id))
+        await self._store.write(caller.within(lambda tx: revoke_connector(tx.org(caller.user.org_id), connector_id, caller.user.id)))
         return answer({"connector_id": connector_id, "state": "revoked"})
 
     async def enroll_code(self, request: Request, caller: Caller) -> Response:
@@ -69,7 +69,7 @@ class Devices:
         fields(request, {})
         text, digest = enroll_code(self._keyring, self._clock)
         expires = self._clock.wall() + ENROLL_S
-        await self._store.write(lambda tx: add_enroll_code(tx.org(caller.user.org_id), caller.user, digest, expires))
+        await self._store.write(caller.within(lambda tx: add_enroll_code(tx.org(caller.user.org_id), caller.user, digest, expires)))
         return answer({"code": text, "expires_at": rfc3339(expires)}, 201)
 
     async def approve_code(self, request: Request, caller: Caller) -> Response:
@@ -78,7 +78,7 @@ class Devices:
         if not digest:
             return problem(*NOT_OURS)
         expires = self._clock.wall() + ENROLL_S
-        await self._store.write(lambda tx: add_enroll_code(tx.org(caller.user.org_id), caller.user, digest, expires))
+        await self._store.write(caller.within(lambda tx: add_enroll_code(tx.org(caller.user.org_id), caller.user, digest, expires)))
         return answer({"expires_at": rfc3339(expires)}, 201)
 
 

@@ -2,6 +2,7 @@
 
 MUST: refuse by the table before a handler runs, in this order: no private line, another origin, no session, a session of the wrong kind,
 the role, staleness, an id that is not the organisation's, an id that is not the caller's.
+MUST: ask the same again inside the transaction of whatever is changed.
 MUST: answer an id of another organisation with the very bytes that answer an id of nobody.
 """
 
@@ -11,7 +12,7 @@ from typing import Any, Literal
 
 from ony_core.server.message import Request, Response, problem
 from ony_core.server.sessions import FULL, HALF, Caller, Sessions
-from ony_core.store import Store, Tx
+from ony_core.store import Tx
 from ony_core.store.org import Org
 
 Who = Literal["anyone", "connector", "provider", "owner-local", "visitor", "half", "viewer", "member", "admin"]
@@ -74,15 +75,29 @@ def refused(route: Route, caller: Caller | None) -> Response | None:
     return None
 
 
-def missing(route: Route, caller: Caller, words: Mapping[str, str], store: Store) -> Response | None:
+def missing(route: Route, caller: Caller, words: Mapping[str, str], tx: Tx) -> Response | None:
     """Why the things that the path names are not for this caller."""
-
-    def find(tx: Tx) -> list[Any]:
-        return [FINDERS[word](tx.org(caller.user.org_id), caller, name) for word, name in words.items()]
-
-    found = store.read(find)
+    found = [FINDERS[word](tx.org(caller.user.org_id), caller, name) for word, name in words.items()]
     if None in found:
         return NOT_HERE
     if route.own and caller.user.role != "admin" and any(row.user_id != caller.user.id for row in found):
         return problem(403, "not_yours", "this belongs to somebody else", "ask them or an administrator")
     return None
+
+
+class Shut(Exception):
+    """The door was open when the request came in, and is shut in the transaction in which it would have changed something."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__(response.status)
+        self.response = response
+
+
+def still_open(route: Route, words: Mapping[str, str], sessions: Sessions, tx: Tx, caller: Caller) -> None:
+    """Asks everything again of the rows of this transaction. Shut."""
+    now = sessions.same(tx, caller)
+    no = refused(route, now)
+    if no is None and now is not None:
+        no = missing(route, now, words, tx)
+    if no is not None:
+        raise Shut(no)

@@ -57,7 +57,7 @@ class Numbers:
             return problem(409, "no_voice", "this server has no telephone", "docs/signalwire.md")
         if not phones.E164.match(wish["number"]):
             return problem(400, "bad_number", "that is not a phone number", "write it like +15550100123")
-        made = await self._store.write(lambda tx: self._added(tx, caller, wish))
+        made = await self._store.write(caller.within(lambda tx: self._added(tx, caller, wish)))
         return made if isinstance(made, Response) else await self._called(made)
 
     async def call(self, request: Request, caller: Caller, device_id: str) -> Response:
@@ -73,10 +73,10 @@ class Numbers:
         code = fields(request, {"code": str})["code"]
         if not self._heard(device_id, code):
             await self._store.write(
-                lambda tx: tx.org(caller.user.org_id).audit("device_code", device_id=device_id, user_id=caller.user.id, result="wrong")
+                caller.within(lambda tx: _misheard(tx.org(caller.user.org_id), device_id, caller.user.id))
             )
             return problem(403, "wrong_code", "that is not the code that was spoken, or it has run out", "ask for another call")
-        made, others = await self._store.write(lambda tx: self._verified(tx.org(caller.user.org_id), device_id))
+        made, others = await self._store.write(caller.within(lambda tx: self._verified(tx.org(caller.user.org_id), device_id)))
         for other in others:
             self._spawn(self._tell(other, TOMORROW))
         return made
@@ -155,6 +155,10 @@ class Numbers:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _misheard(org: Org, device_id: str, user_id: str) -> None:
+    org.audit("device_code", device_id=device_id, user_id=user_id, result="wrong")
 
 
 def _others(org: Org, new: rows.Device, now: int) -> list[rows.Device]:

@@ -10,6 +10,7 @@ import hashlib
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -164,6 +165,8 @@ class Router:
     async def _answered(self, work: Callable[[], Awaitable[Response | Parked]]) -> Response | Parked:
         try:
             return await work()
+        except doors.Shut as shut:
+            return shut.response
         except StoreUnavailable as error:
             return self._trouble(503, "store_unavailable", error)
         except Malformed as error:
@@ -225,8 +228,9 @@ class Router:
         caller = sessions.caller(request)
         no = doors.refused(route, caller)
         if no is None and caller is not None:
-            words = dict(zip(re.findall(r"\{([a-z]+)\}", route.path), values, strict=True))
-            no = doors.missing(route, caller, words, self._store)
+            passed, words = caller, dict(zip(re.findall(r"\{([a-z]+)\}", route.path), values, strict=True))
+            no = self._store.read(lambda tx: doors.missing(route, passed, words, tx))
+            caller = replace(caller, still=partial(doors.still_open, route, words, sessions))
         if caller is None or no is not None:
             log.warning("a request for people's routes was refused to %s", request.peer)
             return no or doors.NOT_HERE

@@ -11,13 +11,16 @@ import contextlib
 import hashlib
 import ipaddress
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from ony_core.clock import Clock, new_id
 from ony_core.server.message import Request
 from ony_core.store import Store, StoreUnavailable, Tx, rows
 from ony_core.store.org import Org
 
+T = TypeVar("T")
 HALF, FULL = "half", "full"
 IDLE_S = {"admin": 15 * 60, "member": 30 * 60, "viewer": 30 * 60}
 ABSOLUTE_S = 12 * 3600
@@ -30,11 +33,28 @@ _TOKEN = re.compile(r"[0-9a-f]{64}\Z", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks. fresh: password and second factor were shown within the last minutes."""
+    """Who asks. fresh: password and second factor were shown within the last minutes. still: the door's question once more, inside a
+    transaction; it raises the door's refusal.
+    """
 
     session: rows.Session
     user: rows.User
     fresh: bool
+    still: "Callable[[Tx, Caller], None] | None" = None
+
+    def within(self, work: Callable[[Tx], T]) -> Callable[[Tx], T]:
+        """`work`, which is done only if the door would let the caller pass in that very transaction: a role may have been taken away, or
+        the session ended, since the request came in.
+        """
+        still = self.still
+        if still is None:
+            raise ValueError("this caller has not passed a door")
+
+        def checked(tx: Tx) -> T:
+            still(tx, self)
+            return work(tx)
+
+        return checked
 
 
 class Sessions:

@@ -43,19 +43,19 @@ class Team:
     async def role(self, request: Request, caller: Caller, user_id: str) -> Response:
         """{"role"}."""
         role = fields(request, {"role": str})["role"]
-        return await self._store.write(lambda tx: _role(tx.org(caller.user.org_id), user_id, role, caller.user.id))
+        return await self._store.write(caller.within(lambda tx: _role(tx.org(caller.user.org_id), user_id, role, caller.user.id)))
 
     async def disable(self, request: Request, caller: Caller, user_id: str) -> Response:
         fields(request, {})
-        return await self._store.write(lambda tx: _disable(tx.org(caller.user.org_id), user_id, caller.user.id))
+        return await self._store.write(caller.within(lambda tx: _disable(tx.org(caller.user.org_id), user_id, caller.user.id)))
 
     async def enable(self, request: Request, caller: Caller, user_id: str) -> Response:
         fields(request, {})
-        return await self._store.write(lambda tx: _enable(tx.org(caller.user.org_id), user_id, caller.user.id))
+        return await self._store.write(caller.within(lambda tx: _enable(tx.org(caller.user.org_id), user_id, caller.user.id)))
 
     async def end_sessions(self, request: Request, caller: Caller, user_id: str) -> Response:
         fields(request, {})
-        return await self._store.write(lambda tx: _end_sessions(tx.org(caller.user.org_id), user_id, caller.user.id))
+        return await self._store.write(caller.within(lambda tx: _end_sessions(tx.org(caller.user.org_id), user_id, caller.user.id)))
 
     async def invitations(self, request: Request, caller: Caller) -> Response:
         found = self._store.read(lambda tx: tx.org(caller.user.org_id).invitations())
@@ -64,16 +64,18 @@ class Team:
     async def invite(self, request: Request, caller: Caller) -> Response:
         """{"email","role"} -> {"invitation_id","code","expires_at"}: the code is shown this once, and carried to the person by hand."""
         wish = fields(request, {"email": str, "role": str})
-        return await self._store.write(lambda tx: self._invited(tx.org(caller.user.org_id), wish["email"], wish["role"], caller.user.id))
+        return await self._store.write(
+            caller.within(lambda tx: self._invited(tx.org(caller.user.org_id), wish["email"], wish["role"], caller.user.id))
+        )
 
     async def reset(self, request: Request, caller: Caller, user_id: str) -> Response:
         """A one-time code for somebody who lost password or second factor."""
         fields(request, {})
-        return await self._store.write(lambda tx: self._reset(tx.org(caller.user.org_id), user_id, caller.user.id))
+        return await self._store.write(caller.within(lambda tx: self._reset(tx.org(caller.user.org_id), user_id, caller.user.id)))
 
     async def withdraw(self, request: Request, caller: Caller, invitation_id: str) -> Response:
         fields(request, {})
-        return await self._store.write(lambda tx: _withdraw(tx.org(caller.user.org_id), invitation_id, caller.user.id))
+        return await self._store.write(caller.within(lambda tx: _withdraw(tx.org(caller.user.org_id), invitation_id, caller.user.id)))
 
     # ---------------------------------------------------------------- the local socket
 

@@ -13,7 +13,7 @@ from ony_core.clock import Clock, rfc3339
 from ony_core.errors import Refused
 from ony_core.server import codes, factors, strength
 from ony_core.server.keyring import Keyring
-from ony_core.server.login import NAME, end, put_off, wrong_code
+from ony_core.server.login import NAME, end, put_off, told, wrong_code
 from ony_core.server.message import Request, Response, answer, fields, problem, with_headers
 from ony_core.server.passwords import Doorkeeper
 from ony_core.server.sessions import Caller, Sessions
@@ -46,7 +46,7 @@ class Account:
         try:
             stored = await self._held(request, caller, wish["password"])
         except Refused as refused:
-            return _no(refused)
+            return self._no(refused, caller)
         return await self._store.write(caller.within(lambda tx: self._confirmed(tx, caller, stored, wish["code"])))
 
     async def password(self, request: Request, caller: Caller) -> Response:
@@ -60,7 +60,7 @@ class Account:
             stored = await self._held(request, caller, wish["old"])
             hashed = await self._door.hashed(wish["new"])
         except Refused as refused:
-            return _no(refused)
+            return self._no(refused, caller)
         return await self._store.write(caller.within(lambda tx: self._changed(tx, caller, stored, hashed)))
 
     async def new_totp(self, request: Request, caller: Caller) -> Response:
@@ -109,6 +109,12 @@ class Account:
             )
             raise Refused("wrong_password", "that is not your password")
         return stored
+
+    def _no(self, refused: Refused, caller: Caller) -> Response:
+        if refused.reason == "wrong_password":
+            return problem(403, refused.reason, refused.what)
+        told(self._store, self._door, refused, "confirmation", caller.user)
+        return put_off(refused)
 
     def _confirmed(self, tx: Tx, caller: Caller, stored: str, code: str) -> Response:
         now, org = self._standing(tx, caller, stored), tx.org(caller.user.org_id)
@@ -175,9 +181,3 @@ def _others(org: Org, caller: Caller, reason: str) -> int:
 def _session(session: rows.Session, caller: Caller) -> dict[str, Any]:
     return {"session_id": session.id, "agent": session.agent, "created_at": rfc3339(session.created_at),
             "seen_at": rfc3339(session.seen_at), "current": session.id == caller.session.id}  # fmt: skip
-
-
-def _no(refused: Refused) -> Response:
-    if refused.reason == "wrong_password":
-        return problem(403, refused.reason, refused.what)
-    return put_off(refused)

@@ -14,7 +14,7 @@ from ony_core.errors import Malformed, Refused
 from ony_core.server import confirmed, factors
 from ony_core.server.desk import Desk
 from ony_core.server.keyring import Keyring
-from ony_core.server.login import account, plain, put_off
+from ony_core.server.login import account, plain, put_off, told
 from ony_core.server.message import Request, Response, answer, problem
 from ony_core.server.passwords import Doorkeeper
 from ony_core.store import Store, Tx, rows
@@ -36,6 +36,7 @@ class Freezer:
         try:
             right = await self._door.check(plain(wish["email"]), stored, wish["password"], request.peer)
         except Refused as refused:
+            told(self._store, self._door, refused, "freeze", found)
             return put_off(refused)
         if not right:  # a recovery code will do; it has 80 bits, and the door has counted the try
             right = await self._store.write(lambda tx: _spent(tx, found, wish["password"]))

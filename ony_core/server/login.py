@@ -47,6 +47,7 @@ class Login:
         except Refused as refused:
             reason = refused.reason
             log.warning("a login from %s was put off: %s", request.peer, reason)
+            told(self._store, self._door, refused, "login", found)
             return put_off(refused)
         if not right or found is None:
             await self._store.write(lambda tx: _failed(tx, found))
@@ -199,6 +200,15 @@ def invitation_digest(code: str) -> bytes:
     return hashlib.sha256(text.encode("ascii")).digest() if _INVITED.match(text) else b""
 
 
+def told(store: Store, door: Doorkeeper, refused: Refused, kind: str, found: rows.User | None) -> None:
+    """Tries that the door put off stand in the audit log: one row an account and quarter of an hour, all unknown accounts being one.
+    Nobody waits for that row, or its commit would tell a known account from an unknown one.
+    """
+    many = door.worth_telling(f"{kind} {found.id if found else ''}") if refused.reason == "too_many_tries" else 0
+    if many:
+        store.write_later(lambda tx: _log_of(tx, found).audit(kind, user_id=found.id if found else None, result="put_off", tries=many))
+
+
 def put_off(refused: Refused) -> Response:
     """The door's answer to a flood."""
     status, seconds = _BUSY[refused.reason]
@@ -211,9 +221,12 @@ def wrong_code(result: str) -> Response:
 
 
 def _failed(tx: Tx, found: rows.User | None) -> None:
+    _log_of(tx, found).audit("login", user_id=found.id if found else None, result="wrong_password")
+
+
+def _log_of(tx: Tx, found: rows.User | None) -> Org:
     """An unknown account's try stands in the log of the organisation that runs the server, which is the oldest one."""
-    org_id = found.org_id if found else tx.org_ids()[0]
-    tx.org(org_id).audit("login", user_id=found.id if found else None, result="wrong_password")
+    return tx.org(found.org_id if found else tx.org_ids()[0])
 
 
 def _invited(tx: Tx, digest: bytes) -> tuple[rows.Invitation, str] | None:

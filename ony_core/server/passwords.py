@@ -59,6 +59,12 @@ class _Account:
 
 
 @dataclass(slots=True)
+class _Told:
+    untold: int = 0
+    silent_until: float = 0
+
+
+@dataclass(slots=True)
 class _Window:
     """When the tries of the last minute were."""
 
@@ -77,6 +83,7 @@ class Doorkeeper:
         self._clock = clock
         self._accounts: OrderedDict[str, _Account] = OrderedDict()
         self._addresses: OrderedDict[str, _Window] = OrderedDict()
+        self._told: OrderedDict[str, _Told] = OrderedDict()
         self._server = _Window()
         self._hashing = asyncio.Semaphore(HASHES)
         self._queued = 0
@@ -91,6 +98,17 @@ class Doorkeeper:
         if right:
             self._accounts.pop(key, None)
         return right
+
+    def worth_telling(self, account: str) -> int:
+        """A try was put off: how many of this account are to be told now, the first of each quarter of an hour with those before it. 0: not
+        yet, so that who asks again and again does not fill the log.
+        """
+        now, found = self._clock.boot(), _of(self._told, account, _Told)
+        found.untold += 1
+        if found.silent_until > now:
+            return 0
+        many, found.untold, found.silent_until = found.untold, 0, now + LONGEST_WAIT_S
+        return many
 
     async def hashed(self, password: str) -> str:
         """A hash to store, made in the same queue. Refused: busy."""

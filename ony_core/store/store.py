@@ -194,6 +194,10 @@ class Store:
         self._put(work, future)
         return future.result()
 
+    def write_later(self, work: Callable[[Tx], Any]) -> None:
+        """What nobody waits for. It is done in its turn, before `close` returns; where it cannot be done, nobody hears of it."""
+        self._put(work, Future())
+
     def read(self, work: Callable[[Tx], T]) -> T:
         """Runs `work` on the reading connection, on one snapshot."""
         self._reader.execute("BEGIN")

@@ -187,6 +187,37 @@ def test_tries_are_put_off_and_say_when_to_come_back(town):
     assert elsewhere.status == 200, "another address is not locked out"
 
 
+def put_off(town) -> list[tuple[str, str | None, int]]:
+    town.store.write_now(lambda tx: None)  # after what nobody waits for
+    return [(row["kind"], row["user_id"], row["tries"]) for row in town.hall.logged() if row.get("result") == "put_off"]
+
+
+def test_tries_that_were_put_off_stand_in_the_log_once_a_quarter_of_an_hour_with_their_number(town):
+    ann = town.person("ann")
+    for _ in range(5 + 20):
+        login(town, ann, "wrong one here")
+    assert put_off(town) == [("login", ann.user_id, 1)]
+    town.clock.pass_(15 * 60)
+    login(town, ann, "wrong one here")  # let in again, and wrong
+    login(town, ann, "wrong one here")
+    assert put_off(town) == [("login", ann.user_id, 1), ("login", ann.user_id, 20)]
+
+
+def test_a_flood_of_names_that_nobody_has_is_one_row(town):
+    for n in range(passwords.PER_ADDRESS + 20):
+        town.browser().post("/v1/login", {"email": f"nobody{n}@example.com", "password": "wrong one here"})
+    assert put_off(town) == [("login", None, 1)]
+
+
+def test_who_guesses_at_a_confirmation_or_at_the_brake_is_in_the_log_too(town):
+    ann = town.person("ann")
+    browser = town.session(ann)
+    for _ in range(7):
+        browser.post("/v1/me/confirm", {"password": "wrong one here", "code": ""})
+        town.browser().post("/v1/freeze", {"email": ann.email, "password": "wrong one here"})
+    assert put_off(town) == [("confirmation", ann.user_id, 1), ("freeze", ann.user_id, 1)]
+
+
 def test_capitals_in_an_address_neither_matter_nor_give_more_tries(town):
     ann = town.person("ann")
     for email in ("Ann@Example.com", "ANN@example.com", " ann@example.com", "aNN@example.com", "anN@example.com"):

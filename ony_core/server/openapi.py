@@ -106,7 +106,7 @@ SHAPES: dict[str, dict[str, Schema]] = {
     "numbers.verify": {"code": _TEXT},
     "devices.rename_device": {"label": _TEXT},
     "devices.revoke_device": {},
-    "devices.rename_connector": {"name": _TEXT},
+    "devices.rename_connector": {"name": _like("[A-Za-z0-9][A-Za-z0-9 ._-]{0,39}")},
     "devices.revoke_connector": {},
     "devices.enroll_code": {},
     "devices.approve_code": {"code": _like("ony(-[A-Z2-7]{4}){8}")},

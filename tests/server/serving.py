@@ -12,6 +12,7 @@ from pathlib import Path
 from ony_core import program
 from ony_core.clock import SystemClock, new_id
 from ony_core.server.admin import DATABASE
+from ony_core.server.sessions import FULL, Sessions
 from ony_core.store import Store
 
 EMAIL, PASSWORD = "owner@example.com", "correct horse battery"
@@ -96,3 +97,24 @@ def enrolled(data: Path, revoke: bool = False) -> str:
     store.write_now(add)
     store.close()
     return token
+
+
+def signed_in(data: Path) -> tuple[str, dict[str, str]]:
+    """The cookie's value of an administrator who has logged in a moment ago, and what else there is in the organisation, as the words of
+    paths; written before any server runs.
+    """
+    enrolled(data)
+    clock = SystemClock()
+    store = Store.open(data / DATABASE, clock)
+    sessions = Sessions(store, clock, public_url="", secure=True)
+
+    def begin(tx):
+        org = tx.org(tx.org_ids()[0])
+        user = new_id("usr", clock)
+        token = sessions.begun(org, org.users()[0], FULL, "tests")[1]
+        org.add_user(user, "viewer@example.com", "viewer", "")
+        return token, {"user": user, "connector": org.connectors()[0].id}
+
+    made = store.write_now(begin)
+    store.close()
+    return made

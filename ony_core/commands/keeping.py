@@ -4,8 +4,10 @@ MUST: work on a stopped server only where they write: restore and migrate take t
 """
 
 import argparse
+import getpass
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,7 @@ from ony_core.errors import OnyError, UsageError
 from ony_core.server import keys, restoring
 from ony_core.server.admin import AUDIT_KEY, DATABASE, audit_log
 from ony_core.server.keyring import Keyring
-from ony_core.server.login import the_user
-from ony_core.store import Store, Tx, copies
+from ony_core.store import Store, copies
 from ony_core.store.store import VERSION
 
 Verb = Callable[[Any, str, str, Any], argparse.ArgumentParser]
@@ -39,7 +40,7 @@ def arguments(verbs: Any, verb: Verb, ask: Ask) -> None:
     again = verbs.add_parser("totp", help="approval secrets", description="approval secrets")
     again_below = again.add_subparsers(dest="what", required=True, metavar="renew")
     renew = verb(again_below, "renew", "another secret in place of the present one, a code of which is asked", _renew(ask))
-    renew.add_argument("--lost", action="store_true", help="no code can be shown: on a stopped server, by whoever owns its data folder")
+    renew.add_argument("--lost", action="store_true", help="no code can be shown: on a stopped server; takes a recovery code, or a day")
     for one in (turned, renew):
         one.add_argument("--email", default="", help="who confirms it, and whose secret it is (default: the only user)")
     audit = verbs.add_parser("audit", help="what the log needs of you", description="what the log needs of you")
@@ -142,35 +143,39 @@ def _rotate(ask: Ask) -> Any:
 def _renew(ask: Ask) -> Any:
     def act(args: argparse.Namespace) -> None:
         if args.lost:
-            said = _renew_lost(args.folder, args.email)
+            said = _renew_lost(args.folder, args.email, _recovery_code())
         else:
             said = ask(args.folder, "POST", "/admin/totp/renew", {"email": args.email, "code": code_from_owner()})
         if args.json:
             return print(json.dumps(said))
         print("Add this to an authenticator app; it is shown this once, and the entry before it is worth nothing from now on:\n")
-        return print(f"  secret  {said['totp_secret']}\n  {said['otpauth_uri']}")
+        print(f"  secret  {said['totp_secret']}\n  {said['otpauth_uri']}")
+        return print(f"Its codes count from {said['active_from']}." if args.lost else "Its codes count from now on.")
 
     return act
 
 
-def _renew_lost(folder: Path, email: str) -> dict[str, Any]:
-    """Whoever can read master.key can do this anyway; here it stands in the log."""
+def _recovery_code() -> str:
+    """From the terminal without echo, else one line of stdin; "" where there is none."""
+    if sys.stdin.isatty():
+        return getpass.getpass("One of your recovery codes (without one, the new secret counts only after 24 hours): ").strip()
+    return sys.stdin.readline().strip()
+
+
+def _renew_lost(folder: Path, email: str, proof: str) -> dict[str, Any]:
+    """Whoever can read master.key can do worse; here it stands in the log. proof: a recovery code, "" for none."""
     _insist_on_server(folder)
     clock = SystemClock()
     store = Store.open(folder / DATABASE, clock)
     try:
         ring = Keyring.open(folder, store)
         store.attach(audit_log(folder, store, ring, clock))
-        return store.write_now(lambda tx: _renewed_lost(tx, ring, email, clock))
+        said = store.write_now(lambda tx: keys.renewed_lost(tx, ring, email, proof, clock))
     finally:
         store.close()
-
-
-def _renewed_lost(tx: Tx, ring: Keyring, email: str, clock: SystemClock) -> dict[str, Any]:
-    found = the_user(tx, email)
-    if found is None:
-        raise OnyError("no user has this email, or there are several", "say whose secret it is with --email")
-    return keys.renewed(*found, ring, clock, lost=True)
+    if isinstance(said, str):
+        raise OnyError("that is none of this user's recovery codes, or too many were wrong", "press Enter instead, and wait a day")
+    return said
 
 
 def _declare(ask: Ask) -> Any:

@@ -1,6 +1,7 @@
 """Replacing keys while the server runs: the master key, the two signing keys, and a user's approval secret.
 
 MUST: ask an approver's code for each, in the transaction of the change where it is one, and write it into the log.
+MUST: let a secret that replaces a lost one count at once only with a second proof, a recovery code; without, after a day.
 MUST: show a new approval secret once, to the local socket alone.
 The audit log's own key is for life (docs/audit-format.md); a connector's token is replaced by enrolling again, the telephone provider's by
 a restart with the new one, while webhooks signed with `voice.old_signing_key` still count.
@@ -13,13 +14,15 @@ from typing import Any
 from ony_core import canon, totp
 from ony_core.clock import Clock, rfc3339
 from ony_core.errors import Malformed, Refused
-from ony_core.server import confirmed, keyring
+from ony_core.server import codes, confirmed, factors, keyring
 from ony_core.server.keyring import OVERLAP_S, PURPOSES, Keyring
+from ony_core.server.login import the_user
 from ony_core.server.message import Request, Response, answer, problem
 from ony_core.store import Store, Tx, rows
 from ony_core.store.org import Org
 
 MASTER = "master"
+LOST_WAIT_S = 24 * 3600  # as long as a phone that was added later has to wait
 
 
 class Keys:
@@ -69,14 +72,33 @@ class Keys:
         return answer(renewed(*found, self._keyring, self._clock, lost=False))
 
 
-def renewed(org: Org, user: rows.User, ring: Keyring, clock: Clock, lost: bool) -> dict[str, Any]:
-    """A new approval secret in place of the present one, with its row in the log. lost: nobody could show a code of the present one."""
+def renewed(org: Org, user: rows.User, ring: Keyring, clock: Clock, lost: bool, wait_s: int = 0) -> dict[str, Any]:
+    """A new approval secret in place of the present one, with its row in the log. lost: nobody could show a code of the present one.
+    wait_s: for so long no code of it counts: the steps until then are burnt already.
+    """
     secret = totp.new_secret(clock.random(20))
     sealed = ring.seal(secret.encode(), "totp.approval", org.id, user.id, clock)
     if not org.renew_totp(user.id, "approval", sealed):
         raise Refused("no_secret", "this user has no approval secret", "`ony admin phone` makes the first one")
-    org.audit("totp_renewed", user_id=user.id, lost=lost)
-    return {"totp_secret": secret, "otpauth_uri": totp.provisioning_uri(secret, user.email)}
+    active_from = clock.wall() + wait_s
+    if wait_s:
+        org.burn_step(user.id, "approval", active_from // totp.STEP_S)
+    org.audit("totp_renewed", user_id=user.id, lost=lost, active_from=rfc3339(active_from))
+    return {"totp_secret": secret, "otpauth_uri": totp.provisioning_uri(secret, user.email), "active_from": rfc3339(active_from)}
+
+
+def renewed_lost(tx: Tx, ring: Keyring, email: str, proof: str, clock: Clock) -> dict[str, Any] | str:
+    """Where no code can be shown: at once with a recovery code, else after a day, which is time to see it in the log and to stop it.
+    codes.WRONG, codes.CLOSED: what the recovery code came to.
+    """
+    found = the_user(tx, email)
+    if found is None:
+        raise Refused("unknown_user", "no user has this email, or there are several", "say whose secret it is with --email")
+    org, user = found
+    result = factors.recover(org, user.id, proof, clock) if proof else codes.RIGHT
+    if result != codes.RIGHT:
+        return result
+    return renewed(org, user, ring, clock, lost=True, wait_s=0 if proof else LOST_WAIT_S)
 
 
 def _texts(request: Request, names: set[str]) -> dict[str, str]:

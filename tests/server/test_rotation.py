@@ -15,7 +15,7 @@ from ony_core.commands import keeping
 from ony_core.connector.pins import FILE, OVERLAP_S, Pins
 from ony_core.connector.statement import opened
 from ony_core.errors import OnyError, Refused
-from ony_core.server import keyring, keys
+from ony_core.server import factors, keyring, keys
 from ony_core.server.keyring import Keyring
 from ony_core.server.keys import Keys
 from ony_core.server.message import Request
@@ -242,15 +242,38 @@ def test_a_renewed_approval_secret_replaces_the_one_before_at_once(hall):
     assert hall.logged()[-3]["kind"] != "totp_renewed" and "totp_renewed" in hall.kinds()
 
 
-def test_a_lost_secret_is_renewed_on_a_stopped_server_and_the_log_says_lost(hall):
+def test_a_lost_secret_is_renewed_on_a_stopped_server_at_once_with_a_recovery_code(hall):
+    user = hall.read(hall.org_id, lambda org: org.user(hall.owner.user_id))
+    proof = hall.write(lambda org: factors.new_recovery_codes(org, user, hall.clock))[0]
     with pytest.raises(OnyError, match="another server"):
-        keeping._renew_lost(hall.folder, "")
+        keeping._renew_lost(hall.folder, "", proof)
     hall.store.close()
-    said = keeping._renew_lost(hall.folder, "")
+    with pytest.raises(OnyError, match="recovery codes"):
+        keeping._renew_lost(hall.folder, "", "a" * 16)
+    said = keeping._renew_lost(hall.folder, "", proof)
+    with pytest.raises(OnyError, match="recovery codes"):
+        keeping._renew_lost(hall.folder, "", proof)
     hall.reopened(hall.folder)
-    assert next(row for row in hall.logged() if row["kind"] == "totp_renewed")["lost"] is True
+    assert [row["lost"] for row in hall.logged() if row["kind"] == "totp_renewed"] == [True]
     hall.owner.secret = said["totp_secret"]
     decides(hall)
+
+
+def test_and_without_one_its_codes_count_a_day_later(hall):
+    said = hall.store.write_now(lambda tx: keys.renewed_lost(tx, hall.keyring, "", "", hall.clock))
+    hall.owner.secret = said["totp_secret"]
+
+    @running
+    async def tries(seconds: int, outcome: str):
+        hall.clock.pass_(seconds)
+        request = await hall.held(session=f"sess_{seconds:032x}")
+        assert await hall.presses(request, code=hall.owner.code()) == outcome
+
+    tries(0, "wrong_code")
+    tries(keys.LOST_WAIT_S - 60, "wrong_code")
+    tries(120, "approved")
+    row = next(row for row in hall.logged() if row["kind"] == "totp_renewed")
+    assert row["lost"] is True and row["active_from"] == said["active_from"]
 
 
 def test_a_user_without_a_secret_gets_none_this_way(hall):

@@ -50,11 +50,14 @@ def arguments(verbs: Any, verb: Verb, ask: Ask) -> None:
 
 
 def _org(parser: argparse.ArgumentParser, verb: Verb, ask: Ask) -> None:
-    below = parser.add_subparsers(dest="what", required=True, metavar="list|export|delete")
+    below = parser.add_subparsers(dest="what", required=True, metavar="list|export|delete|second-factor")
     verb(below, "list", "list the organisations", _organisations(ask))
     out = verb(below, "export", "everything about an organisation but secrets, as JSON; its log: `ony audit export`", _export(ask))
     gone = verb(below, "delete", "erase names, phones, requests and connectors; asks an approver's six-digit code", _delete(ask))
-    for one in (out, gone):
+    asked = verb(below, "second-factor", "of whom one is asked at login; asks an approver's six-digit code", _second_factor(ask))
+    asked.add_argument("--of", required=True, choices=("everybody", "approvers"), help="administrators always need one")
+    asked.add_argument("--by", default="", metavar="EMAIL", help="the approver whose code confirms it (default: the only one)")
+    for one in (out, gone, asked):
         one.add_argument("id", help="as `list` shows it")
     out.add_argument("--to", required=True, metavar="FILE", help="a new file")
     gone.add_argument("--email", default="", help="who confirms it (default: the only user)")
@@ -124,6 +127,17 @@ def _delete(ask: Ask) -> Any:
     def act(args: argparse.Namespace) -> None:
         said = ask(args.folder, "POST", f"/admin/orgs/{_org_id(args.id)}/delete", {"email": args.email, "code": code_from_owner()})
         print(json.dumps(said) if args.json else f"Deleted: {said['deleted']}. The log stays; it knows ids and digests only.")
+
+    return act
+
+
+def _second_factor(ask: Ask) -> Any:
+    def act(args: argparse.Namespace) -> None:
+        wish = {"of": args.of, "by": args.by, "code": code_from_owner()}
+        said = ask(args.folder, "POST", f"/admin/orgs/{_org_id(args.id)}/second-factor", wish)
+        if args.json:
+            return print(json.dumps(said))
+        return print(f"Asked of {said['of']} from the next login on; {said['ended']} open sessions without one are over.")
 
     return act
 

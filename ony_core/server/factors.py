@@ -10,7 +10,7 @@ import base64
 import hashlib
 import re
 
-from ony_core import totp
+from ony_core import canon, totp
 from ony_core.clock import Clock
 from ony_core.server import codes
 from ony_core.server.keyring import Keyring
@@ -18,13 +18,32 @@ from ony_core.store import rows
 from ony_core.store.org import Org
 
 RECOVERY_CODES = 10
+SETTING, EVERYBODY, APPROVERS = "second_factor", "everybody", "approvers"  # approvers: and administrators
 LOGIN, NEW = "login", "login_new"
 _RECOVERY = re.compile(r"[A-Z2-7]{16}\Z", re.ASCII)
 
 
 def required(org: Org, user: rows.User) -> bool:
-    """Administrators and whoever approves on the phone cannot do without."""
-    return user.role == "admin" or org.totp(user.id, "approval") is not None
+    """Administrators and whoever approves on the phone cannot do without; members and viewers where their organisation says so."""
+    return user.role == "admin" or org.totp(user.id, "approval") is not None or asked_of(org) == EVERYBODY
+
+
+def asked_of(org: Org) -> str:
+    """EVERYBODY or APPROVERS: of whom the organisation asks a second factor. Settings that cannot be read ask it of everybody."""
+    organisation = org.row()
+    settings = canon.loads(organisation.policy.encode()) if organisation else None
+    return str(settings.get(SETTING, APPROVERS)) if isinstance(settings, dict) else EVERYBODY
+
+
+def ask_of(org: Org, whom: str, by: str) -> int:
+    """From the next login on. Whoever must have one now and has none is logged out; how many sessions that ended."""
+    organisation = org.row()
+    settings = canon.loads(organisation.policy.encode()) if organisation else {}
+    org.set_policy(canon.dumps({**settings, SETTING: whom}).decode("ascii"))
+    bare = [user for user in org.users() if required(org, user) and org.totp(user.id, LOGIN) is None]
+    ended = sum(org.end_sessions(user.id) for user in bare)
+    org.audit("second_factor_asked", whom=whom, by=by, sessions=ended)
+    return ended
 
 
 def begin(org: Org, keyring: Keyring, user: rows.User, clock: Clock) -> dict[str, str]:

@@ -48,6 +48,7 @@ _EVENT: Schema = {"oneOf": [
             ("session", "family")),
 ]}  # fmt: skip
 
+_WHOM: Schema = {"enum": ["everybody", "approvers"]}
 _ROLE: Schema = {"enum": ["viewer", "member", "admin"]}
 _BY: dict[str, Schema] = {"by": _TEXT, "code": _TEXT}
 
@@ -96,6 +97,8 @@ SHAPES: dict[str, dict[str, Schema]] = {
     "team.end_sessions": {},
     "team.invite": {"email": _TEXT, "role": _ROLE},
     "team.withdraw": {},
+    "team.second_factor": {"of": _WHOM},
+    "team.local_second_factor": {"of": _WHOM, **_BY},
     "team.local_invite": {"email": _TEXT, "role": _ROLE, "org": _TEXT, **_BY},
     "team.local_role": {"role": _ROLE, **_BY},
     "team.local_reset": _BY,
@@ -119,7 +122,7 @@ SHAPES: dict[str, dict[str, Schema]] = {
 OPTIONAL: dict[str, tuple[str, ...]] = {
     "admin.phone": tuple(_BY), "numbers.add": tuple(_BY),
     "login.password": ("org",), "team.local_invite": ("org", *_BY), "team.local_role": tuple(_BY),
-    "team.local_reset": tuple(_BY), "team.local_enable": tuple(_BY),
+    "team.local_second_factor": tuple(_BY), "team.local_reset": tuple(_BY), "team.local_enable": tuple(_BY),
 }  # fmt: skip
 _TIME: Schema = {"type": "string", "format": "date-time"}
 QUERIES: dict[str, dict[str, Schema]] = {

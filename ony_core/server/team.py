@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ony_core.clock import Clock, new_id, rfc3339
-from ony_core.server import confirmed
+from ony_core.server import confirmed, factors
 from ony_core.server.devices import revoke_connector, revoke_device
 from ony_core.server.keyring import Keyring
 from ony_core.server.login import invitation_digest, plain
@@ -77,6 +77,11 @@ class Team:
         fields(request, {})
         return await self._store.write(caller.within(lambda tx: _withdraw(tx.org(caller.user.org_id), invitation_id, caller.user.id)))
 
+    async def second_factor(self, request: Request, caller: Caller) -> Response:
+        """{"of": everybody | approvers}: of whom a second factor is asked at login; of administrators it always is."""
+        whom = fields(request, {"of": str})["of"]
+        return await self._store.write(caller.within(lambda tx: _asked_of(tx.org(caller.user.org_id), whom, caller.user.id)))
+
     # ---------------------------------------------------------------- the local socket
 
     async def local_users(self, request: Request) -> Response:
@@ -114,6 +119,18 @@ class Team:
         """{"by"?,"code"?}."""
         wish = fields(request, {}, {"by": "", "code": ""})
         return await self._locally(user_id, lambda org: self._by_approver(org, wish, lambda: _enable(org, user_id, LOCAL)))
+
+    async def local_second_factor(self, request: Request, org_id: str) -> Response:
+        """{"of","by"?,"code"?}."""
+        wish = fields(request, {"of": str}, {"by": "", "code": ""})
+
+        def asked(tx: Tx) -> Response:
+            if org_id not in tx.org_ids():
+                return problem(404, "unknown_org", "there is no such organisation", "`ony admin org list` shows them")
+            org = tx.org(org_id)
+            return self._by_approver(org, wish, lambda: _asked_of(org, wish["of"], LOCAL))
+
+        return await self._store.write(asked)
 
     async def _locally(self, user_id: str, change: Callable[[Org], Response]) -> Response:
         def found(tx: Tx) -> Response:
@@ -171,6 +188,12 @@ def _role(org: Org, user_id: str, role: str, by: str) -> Response:
         org.end_sessions(user.id)
         org.audit("user_role", user_id=user.id, role=role, before=user.role, by=by)
     return answer({"user_id": user.id, "role": role})
+
+
+def _asked_of(org: Org, whom: str, by: str) -> Response:
+    if whom not in (factors.EVERYBODY, factors.APPROVERS):
+        return problem(400, "bad_setting", "a second factor is asked of everybody or of approvers", "administrators always need one")
+    return answer({"of": whom, "ended": factors.ask_of(org, whom, by)})
 
 
 def _disable(org: Org, user_id: str, by: str) -> Response:

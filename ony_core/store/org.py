@@ -76,6 +76,10 @@ class Org(People, Upkeep):
     def row(self) -> rows.Org | None:
         return _one(rows.Org, self._db.execute(f"SELECT {columns(rows.Org)} FROM org WHERE id = ?", (self.id,)))
 
+    def set_policy(self, text: str) -> None:
+        """text: a JSON object, the organisation's own settings."""
+        self._db.execute("UPDATE org SET policy = ? WHERE id = ?", (text, self.id))
+
     def freeze(self, at: int | None) -> None:
         """at: UTC seconds; None = not frozen any more."""
         self._db.execute("UPDATE org SET frozen_at = ? WHERE id = ?", (at, self.id))

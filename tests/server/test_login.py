@@ -249,3 +249,33 @@ def test_a_hash_of_fewer_rounds_is_renewed_at_the_next_login(town, monkeypatch):
     login(town, ann)
     assert town.hall.read(ann.org_id, lambda org: org.password(ann.user_id)).startswith(f"pbkdf2-sha256${2 * QUICK}$")
     assert login(town, ann)[1].status == 200
+
+
+def test_where_the_organisation_asks_it_of_everybody_a_member_needs_a_second_factor_too(town):
+    ann, boss = town.person("ann"), town.person("boss", "admin", second_factor=True)
+    open_one, _ = login(town, ann)
+    assert open_one.get("/v1/me")["role"] == "member"
+    assert refused(town.session(ann).post("/v1/second-factor", {"of": "everybody"})) == (403, "role")
+    assert refused(town.session(boss).post("/v1/second-factor", {"of": "nobody"})) == (400, "bad_setting")
+    assert said(town.session(boss).post("/v1/second-factor", {"of": "everybody"})) == {"of": "everybody", "ended": 2}
+    assert refused(open_one.ask("GET", "/v1/me")) == (401, "no_session"), "what was open is over"
+    browser, answered = login(town, ann)
+    assert said(answered) == {"next": "enrol"} and refused(browser.ask("GET", "/v1/me")) == (401, "second_factor")
+    assert [(row["whom"], row["by"]) for row in town.log("second_factor_asked")] == [("everybody", boss.user_id)]
+    elsewhere = town.person("ann2", org_id=town.hall.new_org())
+    assert said(login(town, elsewhere)[1]) == {"next": ""}, "another organisation has its own setting"
+    town.session(boss).post("/v1/second-factor", {"of": "approvers"})
+    assert said(login(town, ann)[1]) == {"next": ""}
+
+
+def test_at_the_socket_an_approvers_code_is_asked_for_it(town):
+    path = f"/admin/orgs/{town.org_id}/second-factor"
+    assert refused(town.at_socket("POST", path, {"of": "approvers"})) == (403, "code_needed")
+    code = town.hall.owner.code()
+    assert said(town.at_socket("POST", path, {"of": "everybody", "code": code}))["of"] == "everybody"
+    assert refused(town.at_socket("POST", f"/admin/orgs/org_{'0' * 32}/second-factor", {"of": "everybody"})) == (404, "unknown_org")
+
+
+def test_settings_that_cannot_be_read_ask_it_of_everybody(town):
+    town.hall.write(lambda org: org.set_policy("[]"))
+    assert said(login(town, town.person("ann"))[1]) == {"next": "enrol"}

@@ -14,6 +14,7 @@ from tests.server.town import PASSWORD, QUICK, Town, refused
 BODIES = {
     "account.profile": {"name": "Mallory", "timezone": "UTC"}, "account.confirm": {"password": PASSWORD, "code": ""},
     "account.password": {"old": PASSWORD, "new": "another horse battery"}, "account.totp_confirmed": {"code": "000000"},
+    "team.second_factor": {"of": "everybody"},
     "team.role": {"role": "admin"}, "team.invite": {"email": "mallory@example.com", "role": "admin"},
     "numbers.verify": {"code": "000000"}, "devices.rename_device": {"label": "Mine"}, "devices.rename_connector": {"name": "mine"},
 }  # fmt: skip

@@ -99,7 +99,7 @@ FOREIGN = {
 # What takes no id of anybody, or works on the log, which is bound to the organisation by its own key (tests/audit).
 OWN = {"approvers", "audit", "bump_policy", "checkpoint_at", "connectors", "consistency", "declare_restored", "drop_loose_modes",
        "erase", "exported", "freeze", "in_state", "invitations", "overlay", "proof", "require_log", "restored", "row", "scrub_history",
-       "scrub_payloads", "scrub_rest", "settle_after_restore", "size", "users"}  # fmt: skip
+       "scrub_payloads", "scrub_rest", "set_policy", "settle_after_restore", "size", "users"}  # fmt: skip
 
 
 @pytest.fixture

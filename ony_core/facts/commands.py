@@ -204,7 +204,7 @@ def _touch(shell: "Shell", line: Line, role: str, stdin: Flow) -> frozenset[str]
 
 
 def flag_values(shell: "Shell", line: Line, extra: frozenset[str] = frozenset(), stdin: Flow = UNKNOWN) -> frozenset[str]:
-    """What the values of flags do: files, commands, program text, things to load."""
+    """What the values of flags do: files, commands, things to load. Patterns of values are in the table `escapes`."""
     found: frozenset[str] = frozenset()
     for flag, value in line.values:
         role = line.program.roles.get(flag) or ("read" if flag in tables().words["names"]["list_flags"] else "")

@@ -43,7 +43,6 @@ ROLES = (
     "code",
     "load",
 )
-PATTERN_ROLES = ("run:", "hold:")  # the value is a command, or something that is loaded, only where it matches what follows the colon
 
 
 Sets = dict[frozenset[str], frozenset[str]]
@@ -277,10 +276,9 @@ def _merge(words: dict[str, Any], table: str, content: Any, family: str) -> None
 def _program(family: str, name: str, spec: dict[str, Any], same: Sets) -> Program:
     _insist(spec.keys() <= _OF_A_PROGRAM, family, f"program {name}: unknown key {sorted(spec.keys() - _OF_A_PROGRAM)}")
     _insist(spec.get("operands", "read") in ROLES, family, f"program {name}: unknown operand role")
-    roles = [role for role in spec.get("roles", {}).values() if role not in ROLES]
-    _insist(all(role.startswith(PATTERN_ROLES) for role in roles), family, f"program {name}: unknown flag role")
-    patterns = (role.partition(":")[2] for role in roles)
-    _insist(all(map(checks.pattern, patterns)), family, f"program {name}: a pattern that no value can be compared with")
+    roles = set(spec.get("roles", {}).values())
+    _insist(roles <= set(ROLES), family, f"program {name}: unknown flag role")
+    _insist("code" not in roles or "handler" in spec, family, f"program {name}: a flag of code needs a handler that reads it")
     made = dict(spec)
     for key in ("values", "recursive", "help", "flags", "batch"):
         if key in made:

@@ -65,9 +65,10 @@ def test_every_role_that_an_escape_may_have_is_taken(role: str) -> None:
     build([("x.toml", {"program": {"x": {}}, "escapes": {"x": {"-e": role}, "y": {"like": "x"}}})])
 
 
-@pytest.mark.parametrize("role", ["run:(", "hold:", "hold:*"])
-def test_a_pattern_of_a_flag_that_nothing_can_match_is_refused(role: str) -> None:
-    with pytest.raises(OnyError, match="pattern"):
+@pytest.mark.parametrize("role", ["run:(", "hold:", "hold:*", "hold:^/", "run:(.*)", "exec", "code"])
+def test_a_role_of_a_flag_that_nobody_reads_is_refused(role: str) -> None:
+    """Patterns are of escapes; code is read by handlers."""
+    with pytest.raises(OnyError, match="flag"):
         build([("x.toml", {"program": {"x": {"roles": {"-e": role}}}})])
 
 

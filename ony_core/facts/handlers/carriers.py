@@ -169,18 +169,4 @@ def ansible(shell: "Shell", program: Program, words: list[Word], stdin: Flow) ->
     return commands.finish(shell, line, stdin, frozenset({"probe"}) if looks else frozenset())
 
 
-def sql_operand(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
-    """bq and its kin: the operand after `query` is a statement; without one, standard input is."""
-    line, _ = read(program, words)
-    commands.finish(shell, line, stdin)
-    if "query" not in line.verb or line.traits & {"help"} or line.flags & {"--dry_run", "--dry-run"}:
-        return UNKNOWN
-    text = " ".join(w.text for w in line.operands) or stdin.text
-    if text is None:
-        shell.call.add("opaque", traits=("sql_unknown",))
-    elif text:
-        statements(shell.call, text, program.name, set())
-    return Flow(None, frozenset({"database_output"}))
-
-
-HANDLERS = {"inner": inner, "ansible": ansible, "sql_operand": sql_operand}
+HANDLERS = {"inner": inner, "ansible": ansible}

@@ -97,6 +97,7 @@ SHAPES: dict[str, dict[str, Schema]] = {
     "team.end_sessions": {},
     "team.invite": {"email": _TEXT, "role": _ROLE},
     "team.withdraw": {},
+    "payloads.show": {},
     "team.second_factor": {"of": _WHOM},
     "team.local_second_factor": {"of": _WHOM, **_BY},
     "team.local_invite": {"email": _TEXT, "role": _ROLE, "org": _TEXT, **_BY},

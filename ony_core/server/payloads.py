@@ -10,7 +10,7 @@ from ony_core import canon, states
 from ony_core.clock import Clock
 from ony_core.errors import Malformed
 from ony_core.server.keyring import Keyring
-from ony_core.server.message import Request, Response, answer, problem
+from ony_core.server.message import Request, Response, answer, fields, problem
 from ony_core.server.sessions import Caller
 from ony_core.store import Store, rows
 
@@ -37,10 +37,13 @@ class Payloads:
 
     async def show(self, request: Request, caller: Caller, request_id: str) -> Response:
         """A POST, for it leaves a row in the log."""
+        fields(request, {})
         org_id = caller.user.org_id
         sealed = self._store.read(lambda tx: tx.org(org_id).payload(request_id))
         if sealed is None:
             return problem(404, "no_payload", "nothing is attached to this request, or it is kept no longer")
         text = self._keyring.unseal(sealed, "payload", org_id, request_id).decode("utf-8")
-        await self._store.write(lambda tx: tx.org(org_id).audit("payload_read", request_id=request_id, user_id=caller.user.id))
+        await self._store.write(
+            caller.within(lambda tx: tx.org(org_id).audit("payload_read", request_id=request_id, user_id=caller.user.id))
+        )
         return answer({"request_id": request_id, "text": text})

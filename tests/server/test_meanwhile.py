@@ -8,6 +8,7 @@ import pytest
 from ony_core.server import passwords
 from ony_core.server.doors import ROLES
 from ony_core.server.routes import TABLE
+from ony_core.states import WAITING
 from tests.server.test_authorisation import NOBODY, dump, filled, sessions_of, settled
 from tests.server.town import PASSWORD, QUICK, Town, refused
 
@@ -30,7 +31,10 @@ CHANGING = [route for route in TABLE if route.who in ROLES and route.method == "
 def town(tmp_path, monkeypatch):
     monkeypatch.setattr(passwords, "ITERATIONS", QUICK)
     made = Town(tmp_path)
-    made.mine = settled(made, made.org_id, "mine")
+    made.mine = mine = settled(made, made.org_id, "mine")
+    request, connector = mine.ids["request"], mine.owner.connector_id
+    sealed = made.hall.keyring.seal(b"text", "payload", made.org_id, request, made.clock)
+    assert made.hall.write(lambda org: org.add_payload(request, connector, WAITING, sealed))
     yield made
     made.hall.close()
 

@@ -13,7 +13,7 @@ from ony_core.server.routes import PUBLIC, TABLE
 from tests.server.serving import VOICE, Server, enrolled, signed_in
 
 SHAPED = ("probes", "connectors", "freezer", "telephone", "metrics", "openapi")  # parts whose bodies openapi.SHAPES describes
-PEOPLES = ("login", "account", "team", "devices", "numbers", "history")
+PEOPLES = ("login", "account", "team", "devices", "numbers", "history", "payloads")
 HOME = "https://ony.example.com"
 SETTINGS = Path(__file__).with_name("schemathesis.toml")
 

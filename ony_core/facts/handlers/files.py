@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ony_core.facts import commands, files, own, paths, shown
 from ony_core.facts.argv import read
+from ony_core.facts.place import Unknown
 from ony_core.facts.sed import effects
 from ony_core.facts.words import EMPTY, HOLE, UNKNOWN, Flow, Word
 from ony_core.taxonomy.tables import Program, tables
@@ -166,10 +167,14 @@ def sed(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flo
 
 def _sed_files(shell: "Shell", program: Program, sources: list[Word]) -> list[str]:
     """The scripts of `-f`; one that nobody can read is code that is loaded."""
+    from ony_core.facts import scripts
+
     found = [files.known_content(shell, word) for word in sources]
     texts = [made.text for made in found if made is not None and made.text is not None]
     if len(texts) < len(sources):
-        shell.call.add("command", program.name, traits=("loads_code",))
+        absent = all(scripts.content_of(shell, word) in (Unknown.MISSING, Unknown.NO_FOLDER) for word in sources if word.known)
+        here = absent and all(word.known for word in sources)  # sed starts nothing when it cannot open the file
+        shell.call.add("command", "project_code") if here else shell.call.add("command", program.name, traits=("loads_code",))
     return texts
 
 
@@ -259,11 +264,19 @@ def dd(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow
     return Flow(None, taints)
 
 
+_TAR_RUNS = ("--to-command", "-I", "--use-compress-program", "-F", "--info-script", "--rsh-command")
+_PACKERS = ("", "gzip", "zstd", "xz", "pigz", "lz4", "bzip2")
+
+
 def archive(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
     """tar: creating reads, extracting writes below the folder; some options run programs."""
     if words and words[0].text[:1].isalpha():
         words = [words[0].part("-" + words[0].text), *words[1:]]
     line, _ = read(program, words)
+    for value in line.all(*_TAR_RUNS):  # also behind others of one dash, `-cI x`, which the table of escapes does not take apart
+        text = value.text.partition("exec=")[2] if value.text.startswith("exec=") else value.text
+        if text not in _PACKERS:
+            shell.child().source(text.replace(HOLE, "${_}"))
     commands.flag_values(shell, line)
     folders = line.all("-C", "--directory") or [Word(".")]
     file = line.value("-f", "--file")

@@ -25,11 +25,11 @@ class Payloads:
 
     async def attach(self, request: Request, connector: rows.Connector, request_id: str) -> Response:
         """The connector's own request, while it waits, once."""
-        if not self._config.payload.attach:
-            return problem(403, "payload_off", "this server takes no payloads", "payload.attach = true in its configuration")
         body = canon.loads(request.body)
         if not isinstance(body, dict) or set(body) != {"text"} or not isinstance(body["text"], str) or len(body["text"]) > LONGEST:
             raise Malformed(f"a payload is one text of at most {LONGEST} characters")
+        if not self._config.payload.attach:
+            return problem(403, "payload_off", "this server takes no payloads", "payload.attach = true in its configuration")
         org_id = connector.org_id
         sealed = self._keyring.seal(body["text"].encode("utf-8"), "payload", org_id, request_id, self._clock)
         kept = await self._store.write(lambda tx: tx.org(org_id).add_payload(request_id, connector.id, states.WAITING, sealed))

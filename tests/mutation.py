@@ -85,8 +85,16 @@ def examples() -> Iterable[Case]:
     from tests.taxonomy import judging
 
     entries = [entry for page in book.files() for entry in book.entries(page.read_text("utf-8"))]
-    told = [Case(f"book: {one.call}", lambda one=one: book.meaning(one.call) == one.meaning) for one in entries]
-    return told + [Case(f"$ {one}", lambda one=one: not judging.wrong(one)) for one in judging.examples(reading.documents())]
+    told = [Case(f"book: {one.call}", lambda one=one: _holds(lambda: book.meaning(one.call) == one.meaning)) for one in entries]
+    return told + [Case(f"$ {one}", lambda one=one: _holds(lambda: not judging.wrong(one))) for one in judging.examples(reading.documents())]
+
+
+def _holds(question: Callable[[], bool]) -> bool:
+    """A broken core that raises does not hold what it promised. (The whole one is asked first: there it ends the run.)"""
+    try:
+        return question()
+    except Exception:  # noqa: BLE001  whatever a broken core raises
+        return False
 
 
 def of_tables(most: int) -> tuple[int, int]:

@@ -86,7 +86,8 @@ def examples() -> Iterable[Case]:
 
     entries = [entry for page in book.files() for entry in book.entries(page.read_text("utf-8"))]
     told = [Case(f"book: {one.call}", lambda one=one: _holds(lambda: book.meaning(one.call) == one.meaning)) for one in entries]
-    return told + [Case(f"$ {one}", lambda one=one: _holds(lambda: not judging.wrong(one))) for one in judging.examples(reading.documents())]
+    listed = judging.examples(reading.documents())
+    return told + [Case(f"$ {one}", lambda one=one: _holds(lambda: not judging.wrong(one))) for one in listed]
 
 
 def _holds(question: Callable[[], bool]) -> bool:

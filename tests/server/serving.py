@@ -12,6 +12,7 @@ from pathlib import Path
 from ony_core import program
 from ony_core.clock import SystemClock, new_id
 from ony_core.server.admin import DATABASE
+from ony_core.server.keyring import Keyring
 from ony_core.server.sessions import FULL, Sessions
 from ony_core.store import Store
 
@@ -111,7 +112,10 @@ def signed_in(data: Path) -> tuple[str, dict[str, str]]:
     def begin(tx):
         org = tx.org(tx.org_ids()[0])
         user = new_id("usr", clock)
-        token = sessions.begun(org, org.users()[0], FULL, "tests")[1]
+        admin = org.users()[0]
+        secret = Keyring.open(data, store).seal(b"JBSWY3DPEHPK3PXP", "totp.login", org.id, admin.id, clock)
+        org.add_totp(admin.id, "login", secret)  # without one, a rule that asks everybody for it would end the session
+        token = sessions.begun(org, admin, FULL, "tests")[1]
         org.add_user(user, "viewer@example.com", "viewer", "")
         return token, {"user": user, "connector": org.connectors()[0].id}
 

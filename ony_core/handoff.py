@@ -38,7 +38,9 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A parsed `POST /v1/handoffs` body. `body_digest` tells a retry from a reuse of the id with another body."""
+    """A parsed `POST /v1/handoffs` body. facts_text: their canonical wire form, which facts_digest is of. `body_digest` tells a retry
+    from a reuse of the id with another body.
+    """
 
     request_id: str
     agent: str
@@ -47,6 +49,7 @@ class Request:
     mode: str
     project: str
     facts: tuple[Fact, ...]
+    facts_text: str
     request_digest: str
     facts_digest: str
     head: Head | None
@@ -59,7 +62,11 @@ def facts_to_wire(facts: tuple[Fact, ...]) -> list[dict[str, Any]]:
 
 def facts_digest(facts: tuple[Fact, ...]) -> str:
     """ "sha256:<hex>" over the canonical wire form; both sides compute it."""
-    return canon.sha256(canon.dumps(facts_to_wire(facts)))
+    return canon.sha256(_facts_text(facts))
+
+
+def _facts_text(facts: tuple[Fact, ...]) -> bytes:
+    return canon.dumps(facts_to_wire(facts))
 
 
 def facts_from_wire(value: Any) -> tuple[Fact, ...]:
@@ -104,7 +111,8 @@ def request_from_wire(data: bytes) -> Request:
     if not isinstance(body, dict) or set(body) != _FIELDS:
         raise Malformed("handoff has missing or unknown fields")
     facts = facts_from_wire(body["facts"])
-    digest = facts_digest(facts)
+    text = _facts_text(facts)
+    digest = canon.sha256(text)
     if body["facts_digest"] != digest:
         raise Malformed("facts_digest does not match the facts")
     if body["mode"] not in MODES:
@@ -117,6 +125,7 @@ def request_from_wire(data: bytes) -> Request:
         mode=body["mode"],
         project=_match(_NAME, body, "project"),
         facts=facts,
+        facts_text=text.decode("ascii"),
         request_digest=_match(DIGEST, body, "request_digest"),
         facts_digest=digest,
         head=_head(body["head"]),

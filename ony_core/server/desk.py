@@ -93,13 +93,14 @@ class Desk:
             if not same:
                 org.audit("id_reused", request_id=request.request_id, connector_id=connector.id)
             return False, known if same else None, False
-        if len(org.waiting(connector.id)) >= MAX_WAITING:
+        waiting = org.waiting(connector.id)
+        if len(waiting) >= MAX_WAITING:
             raise Refused("too_many_waiting")
         row = self._new(org, connector, request)
         org.add_handoff(row)
         if request.head is not None:
             org.keep_head(connector.id, request.head.size, bytes.fromhex(request.head.root))
-        shares = bool(fatigue.copies(org, row))
+        shares = bool(fatigue.copies(waiting, row))
         return True, self._stopped(org, row, shares), shares
 
     def _new(self, org: Org, connector: rows.Connector, request: handoff.Request) -> rows.Handoff:
@@ -109,7 +110,7 @@ class Desk:
         return rows.Handoff(
             id=request.request_id, org_id=org.id, connector_id=connector.id, session=request.session, agent=request.agent,
             tool=request.tool, mode=modes.current(org, connector.id, request.session), project=request.project,
-            facts=canon.dumps(handoff.facts_to_wire(request.facts)).decode("ascii"), facts_digest=request.facts_digest,
+            facts=request.facts_text, facts_digest=request.facts_digest,
             request_digest=request.request_digest, body_digest=request.body_digest, action=assessed.lead.key,
             actions_json=canon.dumps(list(assessed.keys)).decode("ascii"), risk=assessed.risk, title=assessed.lead.title,
             titles_json=canon.dumps(_titles(assessed)).decode("ascii"), word=f"{10 + int.from_bytes(self._clock.random(4), 'big') % 90}",
@@ -119,18 +120,17 @@ class Desk:
 
     def _stopped(self, org: Org, row: rows.Handoff, shares: bool) -> rows.Handoff:
         """The handoff as it stands after what needs no phone call: a pause, a freeze, nobody to ring."""
-        stored = _there(org.handoff(row.id))
         organisation = org.row()
         if organisation is None or organisation.frozen_at is not None:
-            return org.step(stored, "deny", reason="frozen", decided_at=self._clock.wall())
+            return org.step(row, "deny", reason="frozen", decided_at=self._clock.wall())
         paused = org.paused_by(row.connector_id, row.session)
         if paused == "owner" or (paused and row.mode != "here"):  # mode here rings nobody, so tiredness does not count there
-            return org.step(stored, "deny", reason="paused", decided_at=self._clock.wall())
+            return org.step(row, "deny", reason="paused", decided_at=self._clock.wall())
         if row.mode != "here" and not shares and fatigue.over_budget(org, row, self._policy.calls_per_hour, self._clock.wall()):
-            return org.step(stored, "deny", reason="over_budget", decided_at=self._clock.wall())
+            return org.step(row, "deny", reason="over_budget", decided_at=self._clock.wall())
         if row.mode != "here" and not self.channels:
-            return org.step(stored, "fail", reason="no_channel")
-        return org.step(stored, "ring") if row.mode == "here" else stored
+            return org.step(row, "fail", reason="no_channel")
+        return org.step(row, "ring") if row.mode == "here" else row
 
     async def _ring(self, row: rows.Handoff) -> None:
         """Ask each channel; if none can reach anybody, say so at once instead of letting the agent wait."""
@@ -232,7 +232,7 @@ class Desk:
 
     def _ease(self, org: Org, request_id: str, device_id: str, code: str | None) -> tuple[str, rows.Handoff]:
         outcome, row = self._decide(org, request_id, device_id, "approve", code, "voice", insist=True)
-        mode = org.mode(row.connector_id, row.session) or org.mode(row.connector_id, "")
+        mode = org.mode_or_default(row.connector_id, row.session)
         if outcome == "approved" and mode is not None and mode.mode == "away":
             until = self._clock.wall() + EASE_S
             org.set_mode(rows.Mode(row.connector_id, row.session, "away", mode.until, until))
@@ -378,7 +378,7 @@ class Desk:
         if row.id not in self._leading:
             return
         self._leading.discard(row.id)
-        copies = self._store.read(lambda tx: fatigue.copies(tx.org(org_id), row))
+        copies = fatigue.copies(self._store.read(lambda tx: tx.org(org_id).waiting(row.connector_id)), row)
         if row.state == states.CANCELLED and copies:
             self._spawn(self._ring(copies[0]))
             return

@@ -20,9 +20,9 @@ SILENT = {"no_decision", "nobody_reached"}
 _BY_PERSON = "by_"
 
 
-def copies(org: Org, row: rows.Handoff) -> list[rows.Handoff]:
-    """The other waiting requests for exactly this call, oldest first. In mode here every request is shown by itself."""
-    return [one for one in org.waiting(row.connector_id) if _copy(one, row) and row.mode != "here"]
+def copies(waiting: list[rows.Handoff], row: rows.Handoff) -> list[rows.Handoff]:
+    """Of its connector's waiting requests the others for exactly this call. In mode here every request is shown by itself."""
+    return [one for one in waiting if _copy(one, row) and row.mode != "here"]
 
 
 def over_budget(org: Org, row: rows.Handoff, an_hour: int, now: int) -> bool:
@@ -45,12 +45,11 @@ def tired(org: Org, row: rows.Handoff, now: int) -> bool:
 
 def _rings(org: Org, row: rows.Handoff, since: int) -> list[rows.Handoff]:
     """What the row's user was rung for since then, and what will still ring: a flood must not queue up what it may not ring at once."""
-    connector = org.connector(row.connector_id)
-    if connector is None:
-        return []
-    own = {one.id for one in org.connectors() if one.user_id == connector.user_id}
+    users = {one.id: one.user_id for one in org.connectors()}
+    user_id = users[row.connector_id]
+    own = {one for one, user in users.items() if user == user_id}
     waiting = [one for one in org.waiting() if one.connector_id in own and one.mode != "here" and one.id != row.id]
-    rung = org.rung_since(connector.user_id, since)
+    rung = org.rung_since(user_id, since)
     return [*rung, *(one for one in waiting if one.id not in {known.id for known in rung})]
 
 

@@ -22,7 +22,7 @@ _FOREVER = 1 << 62
 
 
 def current(org: Org, connector_id: str, session: str) -> str:
-    found = org.mode(connector_id, session) or org.mode(connector_id, "")
+    found = org.mode_or_default(connector_id, session)
     return found.mode if found else "on"
 
 

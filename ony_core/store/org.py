@@ -6,6 +6,7 @@ change in the same transaction.
 """
 
 import sqlite3
+from dataclasses import replace
 from typing import Any
 
 from ony_core import canon, states
@@ -176,6 +177,14 @@ class Org(People, Upkeep):
         )
         return _one(rows.Mode, found)
 
+    def mode_or_default(self, connector_id: str, session: str) -> rows.Mode | None:
+        """The session's own, or else the connector's."""
+        found = self._db.execute(
+            _MODE + " AND session IN (?, '') AND (until = 0 OR until > ?) ORDER BY session DESC LIMIT 1",
+            (self.id, connector_id, session, self._clock.wall()),
+        )
+        return _one(rows.Mode, found)
+
     def modes(self, connector_id: str) -> list[rows.Mode]:
         found = self._db.execute(_MODE + " AND (until = 0 OR until > ?) ORDER BY session", (self.id, connector_id, self._clock.wall()))
         return [rows.Mode(*row) for row in found]
@@ -329,10 +338,7 @@ class Org(People, Upkeep):
         if done.rowcount != 1:
             raise Refused("wrong_state", "the handoff has moved on meanwhile")
         self.audit("step", request_id=handoff.id, event=event, state=state, reason=changes.get("reason") or "")
-        stepped = self.handoff(handoff.id)
-        if stepped is None:
-            raise Refused("wrong_org")
-        return stepped
+        return replace(handoff, state=state, version=handoff.version + 1, **{name: new for name, new in changes.items() if new is not None})
 
     def verdict(self, request_id: str) -> rows.Verdict | None:
         return _one(rows.Verdict, self._db.execute(_VERDICT, (self.id, request_id)))

@@ -154,7 +154,7 @@ def test_stopping_sends_a_waiting_probe_away_quickly(server):
     idle = socket.create_connection(("127.0.0.1", server.port))
     began = time.monotonic()
     assert server.stop() == 0 and time.monotonic() - began < 4
-    assert idle.recv(10) == b""
+    assert idle.recv(12) in (b"", b"HTTP/1.1 503")  # the latter where the signal came before it was let in
     idle.close()
 
 

@@ -66,6 +66,7 @@ FOREIGN = {
     "add_enroll_code, theirs": lambda org, theirs: org.add_enroll_code(theirs.code_digest, org.users()[0].id, NOON + 900),
     "use_enroll_code": lambda org, theirs: org.use_enroll_code(theirs.code_digest),
     "mode": lambda org, theirs: org.mode(theirs.connector_id, theirs.session),
+    "mode_or_default": lambda org, theirs: org.mode_or_default(theirs.connector_id, theirs.session),
     "modes": lambda org, theirs: org.modes(theirs.connector_id),
     "set_mode": lambda org, theirs: org.set_mode(rows.Mode(theirs.connector_id, theirs.session, "off", NOON + 9999, 0)),
     "set_mode, a new session": lambda org, theirs: org.set_mode(rows.Mode(theirs.connector_id, an_id("sess", 77), "off", NOON + 9999, 0)),

@@ -65,7 +65,7 @@ class App:
     """start, then stop; or run, which does both around a signal. port: what is really listened on, once started."""
 
     def __init__(self, config: Config, clock: Clock, limits: Limits | None = None) -> None:
-        self._config, self._clock, self._limits = config, clock, limits or Limits(trusted=config.server.max_connectors)
+        self._config, self._clock, self._limits = config, clock, limits or _limits(config)
         self.data = data_folder(config.server.data)
         self.port = 0
         self._meter = Meter()
@@ -187,6 +187,10 @@ class App:
                 certificates.refresh()
             except (OnyError, OSError) as error:
                 log.error("the certificate could not be renewed: %s", type(error).__name__)
+
+
+def _limits(config: Config) -> Limits:
+    return Limits(trusted=config.server.max_connectors, share=config.server.max_connectors_per_org)
 
 
 def hosts(config: Config) -> frozenset[str]:

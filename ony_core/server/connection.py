@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ony_core.server import framing
 from ony_core.server.framing import Violation
-from ony_core.server.message import Parked, Request, later, refusal
+from ony_core.server.message import Known, Parked, Request, later, refusal
 from ony_core.server.sockets import peer_uid
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Phase(enum.Enum):
 
 
 class Connection(asyncio.Protocol):
-    """uids: whose processes are heard on the local socket; None: a network's. trusted: one of its requests was authenticated.
+    """uids: whose processes are heard on the local socket; None: a network's. trusted: whose its requests were found to be.
 
     due: by the loop's clock, when `overdue` is to be called. closes: nothing follows the answer that is being made.
     """
@@ -65,7 +65,8 @@ class Connection(asyncio.Protocol):
         self._task: asyncio.Task[Any] | None = None
         self._parked: Parked | None = None
         self.address = ""
-        self.trusted = self.closes = self._get = self._refused = False
+        self.trusted: Known | None = None
+        self.closes = self._get = self._refused = False
 
     # ---------------------------------------------------------------- the socket's events
 

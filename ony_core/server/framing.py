@@ -130,6 +130,16 @@ def within(address: str, networks: Sequence[str]) -> bool:
     return any(ipaddress.ip_address(address) in ipaddress.ip_network(network) for network in networks)
 
 
+@lru_cache(maxsize=1024)
+def network_of(peer: str) -> str:
+    """What counts as one address: an IPv6 customer has a /64 to choose from."""
+    try:
+        address = ipaddress.ip_address(peer)
+    except ValueError:
+        return peer
+    return str(ipaddress.ip_network((peer, 64), strict=False)) if address.version == 6 else peer
+
+
 def _request_line(line: bytes) -> tuple[str, str, str]:
     match = _REQUEST_LINE.match(line)
     if match is None:

@@ -1,7 +1,8 @@
 """The listener: who is let in, how many, how long, and how it ends. What one client does stands in server/connection.py.
 
 MUST bound how many connections strangers hold, in all and per address; a connection whose request was authenticated is counted apart,
-so that a flood cannot keep connectors from waiting for their verdicts.
+so that a flood cannot keep connectors from waiting for their verdicts. MUST give nobody who is known more of those than their share: what
+is beyond it stays among the strangers.
 MUST tell a client nothing of an unexpected error but that it happened.
 MUST look at every connection's deadline: one clock for all of them, because ten thousand timers are ten thousand pieces of memory.
 """
@@ -23,7 +24,7 @@ from ony_core.errors import OnyError
 from ony_core.server import framing
 from ony_core.server.connection import Connection
 from ony_core.server.framing import Violation
-from ony_core.server.message import Parked, Request, Response, later, problem
+from ony_core.server.message import Known, Parked, Request, Response, later, problem
 from ony_core.server.meter import Family, Meter
 from ony_core.server.sockets import unix_socket
 
@@ -60,17 +61,19 @@ class Limits:
     strangers: int = 256
     per_address: int = 32
     trusted: int = 2000
+    share: int = 1000  # of those, one organisation's connectors
+    person: int = 32  # of those, one person's browsers
     backlog: int = 128
 
 
-def nobody(request: Request) -> bool:
-    return False
+def nobody(request: Request) -> Known | None:
+    return None
 
 
 class Listener:
     """handler: answers a request. hosts: the names this server answers to, lower case; None: any.
 
-    trusted: whether a request is authenticated, asked before the handler runs. proxies: whose X-Forwarded-For is believed; they are not
+    trusted: whose a request is, asked before the handler runs; None: a stranger's. proxies: whose X-Forwarded-For is believed; they are not
     counted per address. headers: further headers of every answer. tls: the context of the TCP listener, None: plain. meter: what counts.
     """
 
@@ -79,7 +82,7 @@ class Listener:
         handler: Callable[[Request], Awaitable[Response | Parked]],
         hosts: frozenset[str] | None,
         *,
-        trusted: Callable[[Request], bool] = nobody,
+        trusted: Callable[[Request], Known | None] = nobody,
         limits: Limits | None = None,
         proxies: Sequence[str] = (),
         headers: Sequence[tuple[str, str]] = (),
@@ -91,7 +94,8 @@ class Listener:
         self.connections: set[Connection] = set()
         self.stopping = False
         self.now = asyncio.get_running_loop().time
-        self._strangers: Counter[str] = Counter()  # connections by address, without those that were authenticated
+        self._strangers: Counter[str] = Counter()  # connections by network, without those that were authenticated
+        self._shares: Counter[str] = Counter()  # those that were, by whose they are
         self._trusted = 0
         self._ticking = False
         self._emptied: asyncio.Future[None] | None = None
@@ -142,10 +146,10 @@ class Listener:
             return self.rendered(said, connection.closes)
 
     async def routed(self, connection: Connection, request: Request) -> Response | Parked:
-        if not connection.trusted and self.trusted(request):
+        if connection.trusted is None and (who := self.trusted(request)) is not None and self._has_share(who):
             if self._trusted >= self.limits.trusted:
                 return later("too many connectors are waiting")
-            self._know(connection)
+            self._know(connection, who)
         return await self.handler(request)
 
     def rendered(self, response: Response, close: bool) -> bytes:
@@ -168,7 +172,7 @@ class Listener:
             self.meter.count(TURNED_AWAY)
             return False
         self.connections.add(connection)
-        self._strangers[connection.address] += 1
+        self._strangers[framing.network_of(connection.address)] += 1
         if not self._ticking:
             self._tick()
         return True
@@ -176,28 +180,33 @@ class Listener:
     def forget(self, connection: Connection) -> None:
         """It is gone, and nothing runs for it any more."""
         self.connections.discard(connection)
-        if connection.trusted:
+        if connection.trusted is not None:
             self._trusted -= 1
+            self._uncount(self._shares, connection.trusted.name)
         else:
-            self._uncount(connection.address)
+            self._uncount(self._strangers, framing.network_of(connection.address))
         if self._emptied is not None and not self.connections and not self._emptied.done():
             self._emptied.set_result(None)
 
     def _has_room(self, new: Connection) -> bool:
         strangers = len(self.connections) - self._trusted
         alone = new.address == "" or framing.within(new.address, self.proxies)
-        return strangers < self.limits.strangers and (alone or self._strangers[new.address] < self.limits.per_address)
+        return strangers < self.limits.strangers and (alone or self._strangers[framing.network_of(new.address)] < self.limits.per_address)
 
-    def _know(self, connection: Connection) -> None:
+    def _has_share(self, who: Known) -> bool:
+        return self._shares[who.name] < (self.limits.person if who.person else self.limits.share)
+
+    def _know(self, connection: Connection, who: Known) -> None:
         """From now on it is counted among those that were authenticated."""
-        connection.trusted = True
+        connection.trusted = who
         self._trusted += 1
-        self._uncount(connection.address)
+        self._shares[who.name] += 1
+        self._uncount(self._strangers, framing.network_of(connection.address))
 
-    def _uncount(self, address: str) -> None:
-        self._strangers[address] -= 1
-        if not self._strangers[address]:
-            del self._strangers[address]
+    def _uncount(self, counter: Counter[str], name: str) -> None:
+        counter[name] -= 1
+        if not counter[name]:
+            del counter[name]
 
     def _tick(self) -> None:
         now = self.now()

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 from ony_core import canon
 from ony_core.errors import Malformed
@@ -27,6 +27,13 @@ class Request:
         if len(found) > 1:
             raise Malformed(f"header {name} is repeated")
         return found[0] if found else ""
+
+
+class Known(NamedTuple):
+    """Whose an authenticated request is, as far as connections are shared out. person: somebody at a browser, who needs few."""
+
+    name: str
+    person: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ import asyncio
 import base64
 import hashlib
 import hmac
-import ipaddress
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from typing import Any, TypeVar
 
 from ony_core.clock import Clock
 from ony_core.errors import Refused
+from ony_core.server.framing import network_of
 
 ITERATIONS = 600_000
 MAX_BYTES = 1024  # longer ones are refused before any hashing
@@ -135,15 +135,6 @@ class Doorkeeper:
                 return await asyncio.to_thread(work, *given)
         finally:
             self._queued -= 1
-
-
-def network_of(peer: str) -> str:
-    """What counts as one address: an IPv6 customer has a /64 to choose from."""
-    try:
-        address = ipaddress.ip_address(peer)
-    except ValueError:
-        return peer
-    return str(ipaddress.ip_network((peer, 64), strict=False)) if address.version == 6 else peer
 
 
 def _of(table: "OrderedDict[str, T]", key: str, kind: type[T]) -> T:

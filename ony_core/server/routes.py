@@ -17,7 +17,7 @@ from typing import Any
 from ony_core.errors import Malformed, OnyError, Refused
 from ony_core.server import doors
 from ony_core.server.doors import BROWSER, Route, Who
-from ony_core.server.message import Parked, Request, Response, answer, problem, with_headers
+from ony_core.server.message import Known, Parked, Request, Response, answer, problem, with_headers
 from ony_core.server.meter import Family, Meter
 from ony_core.server.sessions import FULL, Sessions
 from ony_core.store import Store, StoreUnavailable, rows
@@ -178,14 +178,16 @@ class Router:
         except OnyError as error:
             return self._trouble(500, "failed", error)
 
-    def trusted(self, request: Request) -> bool:
-        """Whether it carries an active connector's token, or a whole session."""
+    def trusted(self, request: Request) -> Known | None:
+        """Whose it is, if it carries an active connector's token, or a whole session."""
         try:
             connector = self._connector(request)
             caller = self._sessions.caller(request) if self._sessions and connector is None else None
         except Malformed:
-            return False
-        return (connector is not None and connector.state == "active") or (caller is not None and caller.session.level == FULL)
+            return None
+        if connector is not None:
+            return Known(connector.org_id, person=False) if connector.state == "active" else None
+        return Known(caller.user.id, person=True) if caller is not None and caller.session.level == FULL else None
 
     def _trouble(self, status: int, code: str, error: OnyError) -> Response:
         log.error("a request failed: %s", error)

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from ony_core.server.http import Limits, Listener, nobody
-from ony_core.server.message import Request, Response, answer
+from ony_core.server.message import Known, Request, Response, answer
 
 QUICK = Limits(header_s=0.3, body_s=0.3, idle_s=0.3, send_s=0.3, stop_s=1, linger_s=0.5)
 PATIENT = Limits(linger_s=0.5)
@@ -23,7 +23,7 @@ class Listening:
     """answers: what /path answers with (default: an echo). seen: every request that reached the handler, as (method, path, body)."""
 
     def __init__(self, limits: Limits = QUICK, *, hosts: frozenset[str] | None = frozenset({"x"}), unix: Path | None = None,
-                 uids: frozenset[int] | None = None, trusted: Callable[[Request], bool] = nobody, **more: Any) -> None:  # fmt: skip
+                 uids: frozenset[int] | None = None, trusted: Callable[[Request], Known | None] = nobody, **more: Any) -> None:  # fmt: skip
         self._limits, self._hosts, self._unix, self._uids, self._trusted, self._more = limits, hosts, unix, uids, trusted, more
         self.answers: dict[str, Callable[[Request], Coroutine[Any, Any, Response]]] = {}
         self.seen: list[tuple[str, str, bytes]] = []

@@ -10,8 +10,9 @@ from dataclasses import replace
 import pytest
 
 from ony_core.errors import OnyError
+from ony_core.server.connection import Connection
 from ony_core.server.http import Limits, Listener
-from ony_core.server.message import Response, answer
+from ony_core.server.message import Known, Response, answer
 from tests.server.listening import CONTINUE, GIVE_UP_S, PATIENT, QUICK, Listening, get
 from tests.server.probes import PROBES
 
@@ -213,7 +214,7 @@ def test_a_proxy_is_not_counted_per_address_but_all_strangers_are_counted():
 
 def test_waiting_connectors_are_counted_apart_so_that_strangers_cannot_shut_them_out():
     limits = replace(PATIENT, per_address=2, trusted=3)
-    with Listening(limits, trusted=lambda request: request.path == "/wait") as server, ExitStack() as open_ones:
+    with Listening(limits, trusted=of_one_organisation) as server, ExitStack() as open_ones:
         parked = Parked(server)
         waiting = []
         for count in range(1, 4):
@@ -225,6 +226,53 @@ def test_waiting_connectors_are_counted_apart_so_that_strangers_cannot_shut_them
         assert strangers[0].reply()[0] == 503, "the cap of the trusted"
         parked.release()
         assert [client.reply()[0] for client in waiting] == [200] * 3
+
+
+def of_one_organisation(request):
+    return Known("org", person=False) if request.path == "/wait" else None
+
+
+@pytest.mark.parametrize("person", [False, True], ids=["an organisation's connectors", "a person's browsers"])
+def test_who_has_taken_all_their_share_is_a_stranger_with_the_rest_and_leaves_the_others_theirs(person):
+    """One viewer's session, or one stolen key, would otherwise take every place there is for connectors of anybody."""
+    limits = replace(PATIENT, per_address=2, trusted=6, **{"person" if person else "share": 3})
+
+    def whose(request):
+        return Known(request.path, person) if request.path != "/" else None
+
+    with Listening(limits, trusted=whose) as server, ExitStack() as open_ones:
+        greedy = [open_ones.enter_context(server.connect()) for _ in range(2)]
+        for _ in range(4):
+            assert greedy[-1].say(GET.replace(b"/", b"/greedy", 1)).reply()[0] == 200
+            greedy.append(open_ones.enter_context(server.connect()))
+        assert greedy[-1].reply()[0] == 503, "the places of strangers at this address are taken, too"
+        assert server.listener._trusted == 3
+        greedy[0].sock.close()
+        server.until(lambda: len(server.listener.connections) == 4)
+        other = open_ones.enter_context(server.connect())
+        server.until(lambda: len(server.listener.connections) == 5)
+        assert other.say(GET.replace(b"/", b"/other", 1)).reply()[0] == 200
+        for client in (*greedy, other):
+            client.sock.close()
+        server.until(lambda: not server.listener.connections)
+        assert (server.listener._trusted, +server.listener._shares) == (0, {}), "and all is given back"
+
+
+def test_one_customers_addresses_are_counted_as_one():
+    """An IPv6 customer has 2^64 of them (RFC 6177)."""
+    with Listening(replace(PATIENT, per_address=2)) as server:
+
+        async def room():
+            made = [Connection(server.listener) for _ in range(4)]
+            for one, address in zip(made, ("2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8:0:1::1"), strict=True):
+                one.address = address
+            let_in = [server.listener.admit(one) for one in made]
+            for one in made:
+                if one in server.listener.connections:
+                    server.listener.forget(one)
+            return let_in, dict(server.listener._strangers)
+
+        assert server.run(room()) == ([True, True, False, True], {})
 
 
 def test_a_parked_connection_costs_no_thread():
@@ -352,4 +400,6 @@ def test_a_path_too_long_for_a_socket_is_said_in_words(tmp_path):
 
 
 def test_the_real_limits_are_those_of_the_checklist():
-    assert Limits() == Limits(header_s=5, body_s=10, idle_s=15, strangers=256, per_address=32, trusted=2000, backlog=128)
+    assert Limits() == Limits(
+        header_s=5, body_s=10, idle_s=15, strangers=256, per_address=32, trusted=2000, share=1000, person=32, backlog=128
+    )

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from ony_core.facts import commands, files, own, python_versions, shown
 from ony_core.facts import python_environment as environment
+from ony_core.facts import python_handed as handed
+from ony_core.facts import python_objects as objects
 from ony_core.facts.python_names import ROOTS, Names
 from ony_core.facts.words import EMPTY, HOLE, UNKNOWN, Flow, Word
 from ony_core.taxonomy.tables import tables
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 
 MAX_CALLS = 4000
 _FORKS = frozenset({"os.fork", "os.forkpty", "posix.fork"})  # in a loop that has no end of its own, each round doubles the processes
-_MAPS = frozenset({"map", "filter", "imap", "imap_unordered", "map_async", "starmap"})
 _STARTS = frozenset({"system", "popen", "Popen", "execv", "execvp", "check_output"})
 MAX_FOLLOWED = 4  # functions through which a parameter is followed
 _READS = re.compile(
@@ -31,6 +32,7 @@ _CHANGES = re.compile(
     r"|restore|reset|disable|enable|cancel|deregister|register|batch_write|upload|copy|patch|replace|destroy|insert|set|add|import|execute|run)"
     r"(?:_\w+|$)"
 )
+_NOTES = re.compile(r"(?s)\A(?:\s+|--[^\n]*\n|/\*.*?\*/)+")  # before a statement
 _PLAIN = frozenset(  # of dicts, sets, threads, too
     "update|add|remove|insert|replace|copy|set|start|run|send|create|execute|patch|put|stop|cancel".split("|")  # noqa: SIM905
 )
@@ -90,7 +92,7 @@ class _Reader:
         nodes = self.known.read(tree)
         if any(_names_the_gate(node) for node in nodes if isinstance(node, _NAMING)):
             self.call.add("command", commands.GATE, ("unlisted",))
-        calls = [n for n in nodes if isinstance(n, ast.Call)]
+        calls = [objects.plainer(self.known, n) for n in nodes if isinstance(n, ast.Call)]
         self.connects = any(self._connects(self.known.origin(n.func)) for n in calls)
         for node in nodes:
             if isinstance(node, ast.Dict):
@@ -105,7 +107,9 @@ class _Reader:
                 self.call.opaque("without_end")
         for node in nodes:
             if isinstance(node, _NAMED) and isinstance(node.ctx, ast.Load):
-                self._handed_over(node)
+                name = self.known.origin(node)
+                for call in handed.calls(self.known, node) if name in _acting() else ():
+                    self._call(call, name)
         if len(calls) > MAX_CALLS:
             self.call.opaque("too_deep")
 
@@ -124,31 +128,6 @@ class _Reader:
                 self.private = self.private or self._session_made(text)
             elif key is not None and self.known.text(key) == "NAME" and text == ":memory:":
                 self.private = True
-
-    def _handed_over(self, node: ast.Name | ast.Attribute) -> None:
-        """`map(os.remove, …)`, `Thread(target=os.system, args=…)`: a function that acts, given to another that will call it."""
-        name = self.known.origin(node)
-        if name not in _acting():
-            return
-        parent = self.known.parents.get(id(node))
-        if isinstance(parent, ast.Attribute) or (isinstance(parent, ast.Call) and parent.func is node):
-            return
-        if isinstance(parent, ast.keyword):
-            parent = self.known.parents.get(id(parent))
-        if isinstance(parent, ast.Call):
-            for given in self._arguments_for(parent, node):
-                self._call(ast.Call(func=node, args=given, keywords=[]), name)
-
-    def _arguments_for(self, call: ast.Call, node: ast.expr) -> list[list[ast.expr]]:
-        """What the function will be called with, call by call: the words after it, `args=(…)`, or each element it is mapped over."""
-        unknown: list[ast.expr] = [ast.Name(id="?", ctx=ast.Load())]
-        named = {k.arg: k.value for k in call.keywords}
-        rest = call.args[call.args.index(node) + 1 :] if node in call.args else []
-        if self.known.origin(call.func).rpartition(".")[2] in _MAPS:
-            return [[item] for item in self.known.items(named.get("iterable", rest[0] if rest else None)) or unknown]
-        if "args" in named:
-            return [self.known.items(named["args"]) or unknown]
-        return [rest or unknown]
 
     def _call(self, node: ast.Call, name: str) -> None:
         last = name.rpartition(".")[2]
@@ -202,7 +181,7 @@ class _Reader:
 
     def _built(self, func: ast.expr) -> bool:
         """A callee that is put together at run time from what is not written here: `getattr(os, name)(…)`, `vars(os)[x](…)`."""
-        if isinstance(func, ast.Call) and self.known.origin(func.func) in ("getattr", "operator.attrgetter", "builtins.getattr"):
+        if isinstance(func, ast.Call) and self.known.origin(func.func) in ("getattr", "builtins.getattr"):
             base = self.known.origin(func.args[0]) if func.args else "?"
             started = (self.known.text(func.args[1]) or "") if len(func.args) > 1 else ""
             return base.split(".")[0] in ROOTS | {"?", ""} or (not started.strip(HOLE) and base.split(".")[0] in self.known.roots)
@@ -381,7 +360,7 @@ class _Reader:
         text = self.known.text(first)
         if not clients or text is None:
             return
-        if not re.match(r"(?is)\s*(?:drop|truncate|delete|update|alter)\b|.*;\s*(?:drop|delete)\b", text):
+        if not re.match(r"(?is)(?:with\b.*)?\b(?:drop|truncate|delete|update|alter)\b|.*;\s*(?:drop|delete)\b", _NOTES.sub("", text)):
             return
         statements(self.call, text, clients[0], {"made_by_session"} if self._own_database() else set())
 

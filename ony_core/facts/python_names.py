@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from ony_core.facts.words import HOLE
 from ony_core.taxonomy.tables import tables
 
-ROOTS = frozenset({"os", "subprocess", "shutil", "socket", "builtins", "pathlib", "sys", "importlib", "ctypes", "pty", "posix"})
+ROOTS = frozenset({"os", "subprocess", "shutil", "socket", "builtins", "pathlib", "sys", "importlib", "ctypes", "pty", "posix", "git"})
 _SAME = frozenset({"expanduser", "resolve", "absolute", "as_posix", "strip", "rstrip", "lstrip", "lower", "encode", "decode", "format_map"})
 _PATHS = frozenset(
     [
@@ -82,6 +82,8 @@ class Names:
         for node in nodes:
             if isinstance(node, _GROWING):
                 self._grown(node)
+            if isinstance(node, ast.Call):
+                self._given_modules(node)
         settings = (n for n in nodes if isinstance(n, ast.keyword) and n.arg is not None and n.arg.isupper())
         self.settings = {str(n.arg) for n in settings if self.is_made(n.value)}
         return nodes
@@ -136,6 +138,13 @@ class Names:
             self.names[_path(target)] = self.origin(value.func) + "()"
         (self.made if self.is_made(value) else self.not_made).add(name)
 
+    def _given_modules(self, call: ast.Call) -> None:
+        """`go(os)`, `(lambda o: …)(os)`: the parameter is that module."""
+        function = call.func if isinstance(call.func, ast.Lambda) else self.functions.get(_last(call.func))
+        for parameter, value in zip(function.args.args, call.args, strict=False) if function is not None else ():
+            if (origin := self.origin(value)) in ROOTS:
+                self.names[parameter.arg] = origin
+
     def _grown(self, node: ast.AST) -> None:
         """`words += […]`, `words.append(x)`, `text += "…"`: what is put behind a list or a text belongs to it."""
         if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
@@ -180,10 +189,10 @@ class Names:
     def origin(self, node: ast.expr) -> str:
         """Dotted origin of an expression such as `sp.run`, or "" """
         parts: list[str] = []
-        while isinstance(node, ast.Attribute):
+        while isinstance(node, ast.Attribute) and _path(node) not in self.names:
             parts.append(node.attr)
             node = node.value
-        head = self._head(node)
+        head = self.names[_path(node)] if isinstance(node, ast.Attribute) else self._head(node)
         return ".".join([head, *reversed(parts)]) if head and (parts or head != "?") else ""
 
     def _head(self, node: ast.expr) -> str:
@@ -191,6 +200,8 @@ class Names:
             return "builtins" if node.id == "__builtins__" else self.names.get(node.id, node.id)
         if isinstance(node, ast.Call):
             inner = self.origin(node.func)
+            if inner == "operator.attrgetter()" and isinstance(node.func, ast.Call) and node.func.args and node.args:
+                return self._member(self.origin(node.args[0]), node.func.args[0])
             if inner in ("__import__", "importlib.import_module", "builtins.__import__") and node.args:
                 return self.text(node.args[0]) or "?"
             if inner in ("getattr", "builtins.getattr") and len(node.args) > 1:

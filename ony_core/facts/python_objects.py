@@ -1,0 +1,52 @@
+"""Methods of Python objects in the words of functions: a path's, an open file's, a repository's, one that is called by its name."""
+
+import ast
+
+from ony_core.facts.python_names import Names
+
+_OF_PATHS = {  # method -> function, and whether the path is its last argument
+    "rename": ("os", "rename", False),
+    "replace": ("os", "replace", False),
+    "chmod": ("os", "chmod", False),
+    "symlink_to": ("os", "symlink", True),
+    "hardlink_to": ("os", "link", True),
+}
+_REPOSITORY = "git.Repo().git."  # GitPython
+
+
+def plainer(known: Names, call: ast.Call) -> ast.Call:
+    """The same call as a function would do it; the call itself where there is none."""
+    name = known.origin(call.func)
+    if name == "os.open" and len(call.args) > 1:
+        writes = any(flag in ast.unparse(call.args[1]) for flag in ("O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC"))
+        return _call("io", "open", [call.args[0], ast.Constant("w" if writes else "r")])
+    if name == "operator.methodcaller()" and isinstance(call.func, ast.Call) and call.func.args and call.args:
+        method = ast.Call(ast.Name("getattr", ast.Load()), [call.args[0], call.func.args[0]], [])
+        return ast.Call(method, call.func.args[1:], call.func.keywords)
+    if isinstance(call.func, ast.Subscript) and known.origin(call.func.value) == "plumbum.local":
+        return _call("subprocess", "run", [ast.List([call.func.slice, *call.args], ast.Load())])
+    if not isinstance(call.func, ast.Attribute):
+        return call
+    if name.startswith(_REPOSITORY):
+        words = [ast.Constant("git"), ast.Constant(name.removeprefix(_REPOSITORY).replace("_", "-")), *_spelled(call), *call.args]
+        return _call("subprocess", "run", [ast.List(words, ast.Load())])
+    path = call.func.value
+    if call.func.attr in _OF_PATHS and len(call.args) == 1 and (name.startswith("pathlib.Path()") or known.text(path) is not None):
+        module, function, last = _OF_PATHS[call.func.attr]
+        return _call(module, function, [*call.args, path] if last else [path, *call.args])
+    return call
+
+
+def _call(module: str, function: str, given: list[ast.expr]) -> ast.Call:
+    return ast.Call(ast.Attribute(ast.Name(module, ast.Load()), function, ast.Load()), given, [])
+
+
+def _spelled(call: ast.Call) -> list[ast.expr]:
+    """`force=True` is `--force`, `m="text"` is `-m text`."""
+    found: list[ast.expr] = []
+    for keyword in call.keywords:
+        if keyword.arg is not None:
+            found.append(ast.Constant(f"-{keyword.arg}" if len(keyword.arg) == 1 else f"--{keyword.arg.replace('_', '-')}"))
+        if not (isinstance(keyword.value, ast.Constant) and keyword.value.value is True):
+            found.append(keyword.value)
+    return found

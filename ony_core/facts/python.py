@@ -6,7 +6,7 @@ Imports are followed by name only; nothing is imported.
 
 import ast
 import re
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from ony_core.facts import commands, files, own, python_versions, shown
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ony_core.facts.shell import Shell
 
 MAX_CALLS = 4000
+KEPT = 32 * 1024  # characters of a program that is not parsed anew each time
 _FORKS = frozenset({"os.fork", "os.forkpty", "posix.fork"})  # in a loop that has no end of its own, each round doubles the processes
 _STARTS = frozenset({"system", "popen", "Popen", "execv", "execvp", "check_output"})
 MAX_FOLLOWED = 4  # functions through which a parameter is followed
@@ -41,12 +42,21 @@ _PLAIN = frozenset(  # of dicts, sets, threads, too
 def understand(shell: "Shell", source: str) -> frozenset[str]:
     """Adds the facts of a Python program; the answer is what its output may carry."""
     try:
-        tree = ast.parse(source)
+        known, nodes = (_kept if len(source) <= KEPT else _parsed)(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return frozenset() if python_versions.fails_by_itself(source) else _opaque(shell)
-    reader = _Reader(shell)
-    reader.walk(tree)
+    reader = _Reader(shell, known)
+    reader.walk(nodes)
     return frozenset(reader.taints)
+
+
+def _parsed(source: str) -> tuple[Names, list[ast.AST]]:
+    """Its names and nodes, which nobody changes afterwards. What `ast.parse` raises."""
+    known = Names()
+    return known, known.read(ast.parse(source))
+
+
+_kept = lru_cache(maxsize=16)(_parsed)  # a session runs the same few files again and again
 
 
 def _opaque(shell: "Shell") -> frozenset[str]:
@@ -78,18 +88,16 @@ def _acting() -> frozenset[str]:
 
 
 class _Reader:
-    def __init__(self, shell: "Shell") -> None:
+    def __init__(self, shell: "Shell", known: Names) -> None:
         self.shell = shell
         self.call = shell.call
-        self.known = Names()
+        self.known = known
         self.taints: set[str] = set()
         self.lists = tables().words["python"]
         self.connects = False
         self.private = False  # the only database it names is in memory, or a file of its own
 
-    def walk(self, tree: ast.AST) -> None:
-        """Names first, then calls; without recursion."""
-        nodes = self.known.read(tree)
+    def walk(self, nodes: list[ast.AST]) -> None:
         if any(_names_the_gate(node) for node in nodes if isinstance(node, _NAMING)):
             self.call.add("command", commands.GATE, ("unlisted",))
         calls = [objects.plainer(self.known, n) for n in nodes if isinstance(n, ast.Call)]

@@ -48,7 +48,8 @@ class DictPlace:
         self._made = frozenset(made)
 
     def read(self, path: str, limit: int) -> bytes | Unknown:
-        data = self._files.get(path, Unknown.MISSING)
+        folder = path not in self._files and any(file.startswith(path.rstrip("/") + "/") for file in self._files)
+        data = self._files.get(path, Unknown.NOT_REGULAR if folder else Unknown.MISSING)
         return Unknown.TOO_BIG if isinstance(data, bytes) and len(data) > limit else data
 
     def real(self, path: str) -> str | Unknown:

@@ -55,6 +55,7 @@ def write_file(shell: "Shell", word: Word, flow: Flow, extra: frozenset[str] = f
         found |= {"made_by_session"}
     if "modify" not in extra and flow.text == "":
         extra |= {"empties"}
+        found |= evidence(shell, word) & {"kept_by_git"}
     if flow.text is not None and starts_on_opening(word.text, flow.text):
         found |= {"startup"}
     verb = "append" if "append" in extra else "write"
@@ -79,8 +80,8 @@ def _remember(shell: "Shell", word: Word, flow: Flow, extra: frozenset[str]) -> 
         made = start.then(flow)
         shell.call.made[path] = Made(made.text, made.taints, added=added[-LIMIT:] if made.text is None else "")
     elif "append" in extra or "modify" in extra:
-        own = before is not None and not before.gone
-        taints = (before.taints if before is not None and own else frozenset({"changed"})) | flow.taints
+        own = before.taints if before is not None and not before.gone else frozenset({"changed"})
+        taints = (frozenset() if before is None and session_made(shell, word) else own) | flow.taints
         shell.call.made[path] = Made(before.text if before is not None else None, taints, added=added[-LIMIT:])
     else:
         fresh = absent(shell, path) or (before is not None and "changed" not in before.taints)

@@ -152,13 +152,17 @@ def copied(shell: "Shell", ends: list[Word]) -> frozenset[str]:
         return frozenset()
     far_sources = [bool(_REMOTE.match(word.text)) for word in ends[:-1]]
     for word, remote in zip(ends[:-1], far_sources, strict=True):
-        if not remote:
-            files.read_file(shell, word)
+        files.read_file(shell, word if not remote else word.part(_behind_host(word.text)))
     if _REMOTE.match(ends[-1].text):
         return frozenset()
     if ends[-1].text != "-":
         files.write_file(shell, ends[-1], Flow(None, frozenset({"network"})))
     return frozenset({"receives"}) if all(far_sources) else frozenset()
+
+
+def _behind_host(text: str) -> str:
+    """The path of `s3://bucket/path` or `pod:/path`, to be judged by its name."""
+    return re.sub(r"^(?:\w+://[^/]*/?|[^/]*:)", "", text) or "."
 
 
 def ansible(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:

@@ -42,6 +42,7 @@ _FD_FOUND = re.compile(r"\{/?/?\.?\}")
 _IN_PLACE = re.compile(r"-[nErsuzb]*i|--in")
 # a substitution whose outcome is known: no pattern but the dot, no group, nothing taken from the match or from the run
 _PLAIN = re.compile(r"s([/|#,@])((?:(?!\1)[\w \-./:=\"'<>])+)\1((?:(?!\1)[^\\&\0])*)\1(g?)")
+_ALL_LINES = re.compile(r"\s*(?:[01],\$|\d~1|/\^?(?:\.\*)?\$?/)?\s*d[\s;]*")  # a script that keeps no line
 # a string, or a regular expression: a slash where no value stands before it
 _AWK_LITERAL = re.compile(
     r'"(?P<text>(?:\\.|[^"\\\n])*)"'
@@ -159,7 +160,9 @@ def sed(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flo
         before = files.known_content(shell, word) if in_place and plain else None
         taints |= files.read_file(shell, word)
         if in_place:
-            files.write_file(shell, word, Flow("\n".join(text for d in does for text in d.adds)), frozenset({"modify"}))
+            emptied = any(_ALL_LINES.fullmatch(script.text) for script in scripts)
+            added = EMPTY if emptied else Flow("\n".join(text for d in does for text in d.adds))
+            files.write_file(shell, word, added, frozenset() if emptied else frozenset({"modify"}))
         if before is not None and before.text is not None:
             files.edited(shell, word, before, substituted(scripts, before.text))
     return Flow(None, taints)
@@ -351,7 +354,7 @@ def sync(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
     *sources, into = line.operands or [Word("")]
     for source in sources:
         taints |= frozenset({"network"}) if remote(source) else files.read_file(shell, source, frozenset({"recursive"}))
-    if remote(into) and sources:
+    if (remote(into) or (into.text.startswith(HOLE) and program.name == "rsync")) and sources:  # `"$DEST"` may name another machine
         traits |= (set() if dry else {"sends"}) | (taints & {"secret"})
     elif sources and not dry:
         if line.flags & set(tables().words["names"]["mirror_flags"]):
@@ -387,15 +390,22 @@ _EDITOR_RUNS = re.compile(
 )
 
 
+# all lines are deleted: `%d`, `,d`, `1,$d` as a command of its own, `ggdG` typed in
+_EMPTIES = re.compile(r"(?:^|[\n|+:])\s*(?:silent!?\s+)?(?:%|[01]?,\$?)\s*d(?:e(?:l(?:ete)?)?)?(?:\s+_)?\s*(?:$|[\n|])|ggd?[dV]G")
+
+
 def editor(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
     """vim, emacs, ed: files are edited; commands given beside them may start programs."""
-    line, _ = read(program, [w for w in words if w.text[:1] != "+"])
+    silent = program.name in ("ed", "ex")  # what `-s` says there; to vim it names a script
+    line, _ = read(program, [w for w in words if w.text[:1] != "+" and not (silent and w.text == "-s")])
     given = [v.text for f, v in line.values if f not in ("-u", "-T", "-i", "-w", "-W")] + [w.text for w in words if w.text[:1] == "+"]
     given += [stdin.text] if stdin.text else []
     traits = {"runs_code"} if any(_EDITOR_RUNS.search(text) or HOLE in text for text in given) else set()
     if stdin.text is None and program.name in ("ed", "ex"):
         traits.add("runs_code")
     line.traits.discard("unknown_word")
+    for word in line.operands if any(_EMPTIES.search(text) for text in given) else []:
+        files.write_file(shell, word, EMPTY)
     return commands.finish(shell, line, Flow(None, stdin.taints), frozenset(traits))
 
 

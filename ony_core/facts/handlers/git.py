@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ony_core.facts import commands, files, own, patches, paths
 from ony_core.facts.argv import Line, read
+from ony_core.facts.place import Unknown
 from ony_core.facts.targets import target
 from ony_core.facts.words import EMPTY, HOLE, Flow, Made, Word
 from ony_core.model import Target
@@ -79,6 +80,8 @@ def _setting(shell: "Shell", key: str, text: str, traits: set[str]) -> None:
     if key.startswith("alias."):
         traits |= {"config_exec"} if text[:1] == "!" else set()
         shell.child().source(text[1:].replace(HOLE, "${_}") if text[:1] == "!" else "git " + text.replace(HOLE, "${_}"))
+    elif key.endswith("sslverify"):
+        traits |= {"unchecked"} if text not in tables().words["names"]["git_checks_on"] else set()
     elif _runs(key) and text not in tables().words["names"]["git_harmless_values"]:
         traits.add("config_exec")
 
@@ -198,7 +201,10 @@ def _is_path(shell: "Shell", word: Word) -> bool:
     if text in (".", "..") or text.startswith(("./", "../", "/", "~", ":/", "*")) or word.glob:
         return True
     name = text.rpartition("/")[2]
-    return re.search(r"\.[A-Za-z][A-Za-z0-9]{0,5}$", name) is not None and not re.match(r"v?\d", name)
+    if re.search(r"\.[A-Za-z][A-Za-z0-9]{0,5}$", name) is not None and not re.match(r"v?\d", name):
+        return True
+    standing = shell.call.place.read(paths.absolute(shell.cwd, text), 0)  # git takes a name that is no branch for the folder of that name
+    return isinstance(standing, bytes) or standing in (Unknown.NOT_REGULAR, Unknown.TOO_BIG)
 
 
 def _own(shell: "Shell", word: Word) -> bool:

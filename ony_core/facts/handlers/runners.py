@@ -197,7 +197,7 @@ def mix(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flo
     from ony_core.facts.handlers.interpreters import inline
 
     if words and words[0].text == "do":
-        for task in _tasks(words[1:]):
+        for task in _tasks(_without_flags(words[3:] if words[1:2] and words[1].text == "--app" else words[1:])):
             commands.run(shell, [Word(program.name), *task], stdin)
         return UNKNOWN
     line, _ = read(program, words)
@@ -294,8 +294,10 @@ def sail(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
 
 
 def restarting(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
-    """nodemon: what `--exec` says with the operands behind it, else the script; it is started again on every change."""
+    """nodemon, wasmtime: what `--exec` says with the operands behind it, else the script; it is started again on every change."""
     line, rest = read(program, words, stop_at_operand=0)
+    if rest and rest[0].text == "run":  # `wasmtime run --dir=. a.wasm`
+        line, rest = read(program, rest[1:], stop_at_operand=0)
     shell.call.add("command", program.name, line.verb, line.flags, len(rest), traits=line.traits)
     first = line.value("-x", "--exec")
     if "help" in line.traits:

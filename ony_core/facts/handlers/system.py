@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _SETUID = re.compile(r"(?:^|,)[ugoa]*[+=][rwx]*s|^[2467]\d{3}$")
 _FILTER = re.compile(r"\s*(?:grep|head|tail|wc|sort|uniq|cut)\b[^;&<>`$(){}\n]*$")
+_OF_THE_MACHINE = 1023  # the highest port that only root may open
 _WITHOUT_MODE = ("setfacl", "setfattr", "restorecon", "chattr", "xattr")  # what they set stands in a flag, or is no path that matters
 
 
@@ -98,6 +99,18 @@ def by_name(shell: "Shell", program: Program, words: list[Word], stdin: Flow) ->
     return commands.finish(shell, line, stdin)
 
 
+def by_port(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
+    """fuser -k, kill-port: whoever listens on a port that any user may open is a developer's server; a file may be open in anything."""
+    line, _ = read(program, words)
+    named = [*line.operands, *line.all("--port", "-p")]
+    kills = program.name != "fuser" or line.flags & {"-k", "--kill"}
+    bare = program.name != "fuser" or line.value("-n", "--namespace") is not None
+    ports = [re.fullmatch(r"(\d{4,5})" + ("" if bare else "/(?:tcp|udp)"), word.text) for word in named]
+    if kills and ports and all(port and int(port[1]) > _OF_THE_MACHINE for port in ports) and not line.flags & {"-m", "-M", "--mount"}:
+        line.traits.add("dev_server")
+    return commands.finish(shell, line, stdin)
+
+
 def ps(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
     """ps: of BSD's options, which need no dash, `e` adds the environment of each program (ps(1)); on macOS it is `-E`."""
     line, _ = read(program, words)
@@ -107,4 +120,4 @@ def ps(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow
     return commands.finish(shell, line, stdin, frozenset({"prints_environment"}) if shows else frozenset())
 
 
-HANDLERS = {handler.__name__: handler for handler in (rights, by_words, by_name, ps, kill, phone, java)}
+HANDLERS = {handler.__name__: handler for handler in (rights, by_words, by_name, by_port, ps, kill, phone, java)}

@@ -99,7 +99,7 @@ class Desk:
         row = self._new(org, connector, request)
         org.add_handoff(row)
         if request.head is not None:
-            org.keep_head(connector.id, request.head.size, bytes.fromhex(request.head.root))
+            _keep(org, connector, request.head)
         shares = bool(fatigue.copies(waiting, row))
         return True, self._stopped(org, row, shares), shares
 
@@ -395,6 +395,17 @@ class Desk:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("ringing failed: %s", type(task.exception()).__name__)
+
+
+def _keep(org: Org, connector: rows.Connector, head: handoff.Head) -> None:
+    """A head is a witness only where this log has held it: what a token alone can say must not make the log look forged, or a backup of
+    it impossible to restore. Another one is itself worth a row: this connector was shown another log, or lies.
+    """
+    ours, root = org.checkpoint_at(head.size), bytes.fromhex(head.root)
+    if ours is not None and ours[0] == root:
+        org.keep_head(connector.id, head.size, root)
+    elif head.size:
+        org.audit("head_unknown", connector_id=connector.id, size=head.size, root="sha256:" + head.root)
 
 
 def _titles(assessed: Assessment) -> list[str]:

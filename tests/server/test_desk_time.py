@@ -5,10 +5,12 @@ import sqlite3
 
 import pytest
 
+from ony_core import auditkey, auditlog
 from ony_core.errors import Refused
 from ony_core.handoff import Head
 from ony_core.server.desk import Desk
 from ony_core.store import rows
+from ony_core.verify import verify
 from tests.server.world import COMMIT, WRONG, Hall, Person, brought_to, running, waited
 
 # ---------------------------------------------------------------- claims
@@ -174,12 +176,37 @@ async def test_cancelling_stops_the_ringing_and_takes_an_unclaimed_approval_back
     assert ringing.request_id in hall.bell.stopped
 
 
+def heads(hall: Hall) -> list[tuple[int, bytes]]:
+    return hall.store.read(lambda tx: tx._db.execute("SELECT size, root FROM head").fetchall())
+
+
+def checkpoints(hall: Hall) -> list[tuple[int, bytes]]:
+    return hall.store.read(lambda tx: tx._db.execute("SELECT size, root FROM checkpoint ORDER BY size").fetchall())
+
+
 @running
 async def test_the_head_that_a_connector_shows_is_kept_as_a_witness(hall):
-    await hall.held(head=Head(7, "ab" * 32))
-    await hall.held(head=Head(3, "cd" * 32), session="sess_" + "2" * 32)
-    shown = hall.store.read(lambda tx: tx._db.execute("SELECT size, root FROM head").fetchall())
-    assert shown == [(7, bytes.fromhex("ab" * 32))]
+    await hall.held()
+    older, newer = checkpoints(hall)[-2:]
+    await hall.held(head=Head(newer[0], newer[1].hex()), session="sess_" + "2" * 32)
+    await hall.held(head=Head(older[0], older[1].hex()), session="sess_" + "3" * 32)
+    assert heads(hall) == [newer]
+    assert "head_unknown" not in hall.kinds()
+
+
+@running
+async def test_a_head_that_this_log_never_had_is_told_and_makes_no_witness_against_it(hall):
+    """Or any connector's token could make an unedited log look forged, and every backup of it impossible to restore."""
+    await hall.held()
+    size, root = checkpoints(hall)[-1]
+    for number, head in enumerate((Head(size, "ab" * 32), Head(1 << 62, "cd" * 32), Head(size + 1, root.hex()))):
+        await hall.held(head=head, session=f"sess_{number}" + "2" * 31)
+    assert heads(hall) == []
+    told = [(row["size"], row["root"]) for row in hall.logged() if row["kind"] == "head_unknown"]
+    assert told == [(size, "sha256:" + "ab" * 32), (1 << 62, "sha256:" + "cd" * 32), (size + 1, "sha256:" + root.hex())]
+    with auditlog.database(hall.folder) as db:
+        log = auditlog.log_of(db, hall.org_id)
+        assert verify(log, auditkey.read_keys(hall.folder / "audit.key")[hall.org_id]).result == "OK-UNANCHORED"
 
 
 # ---------------------------------------------------------------- modes

@@ -132,6 +132,7 @@ class Account:
         if now is None:
             return problem(401, *_GONE)
         org.change_user(now.user.id, password=hashed)
+        org.close_enroll_codes(now.user.id)
         org.audit("password_changed", user_id=now.user.id)
         return self._renewed(org, now, {"ended": _others(org, now, "password_changed")})
 

@@ -12,7 +12,7 @@ from ony_core.server.message import Response, problem
 from ony_core.store import Tx, rows
 from ony_core.store.org import Org
 
-CHANNEL = "admin"
+CHANNEL, SESSION = "admin", "session"  # wrong codes on the local socket, and those that people in a session have typed
 CODE_LENGTH = 6
 _SAID = {codes.WRONG: "the code is wrong or was used before", codes.CLOSED: "too many wrong codes: this way is closed for 15 minutes"}
 
@@ -29,11 +29,14 @@ def by_code(tx: Tx, keyring: Keyring, email: str, code: str, clock: Clock) -> tu
     return org, user
 
 
-def by_approver(org: Org, keyring: Keyring, by: str, code: str, clock: Clock, *, recovery: bool = False) -> str | Response:
+def by_approver(
+    org: Org, keyring: Keyring, by: str, code: str, clock: Clock, *, recovery: bool = False, channel: str = CHANNEL
+) -> str | Response:
     """The user id of the approver whose six digits confirmed it; "" by a recovery code, or where nobody can confirm anything yet.
 
     by: the approver's address, "" = the only one. recovery: a recovery code will do. Only ever on the local socket: whoever has phished a
-    login makes new recovery codes, and must not become an approver by them.
+    login makes new recovery codes, and must not become an approver by them. channel: where wrong codes are counted; a member in a session
+    must not close the way by which the approver thaws.
     """
     approvers = [user for user in org.approvers() if by in ("", user.email)]
     if not org.approvers():
@@ -46,7 +49,7 @@ def by_approver(org: Org, keyring: Keyring, by: str, code: str, clock: Clock, *,
     if recovers:
         result = factors.recover(org, approvers[0].id, code, clock)
     else:
-        result = codes.check(org, keyring, approvers[0].id, CHANNEL, code, clock)
+        result = codes.check(org, keyring, approvers[0].id, channel, code, clock)
     if result != codes.RIGHT:
         return problem(403, result, _SAID[result], "use the six digits that your authenticator shows now")
     return "" if recovers else approvers[0].id

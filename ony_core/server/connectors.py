@@ -46,6 +46,7 @@ _REFUSALS = {
     "wrong_verdict": (409, "there is no such approved verdict"),
     "wrong_state": (409, "the request has moved on"),
     "unknown_size": (404, "this log has no checkpoint of that size"),
+    "frozen": (409, "everything is frozen: no mode steps down before `ony admin thaw`"),
     "bad_minutes": (400, "minutes must be at least 1"),
 }
 
@@ -79,7 +80,8 @@ class Connectors:
     def _enrolled(self, tx: Tx, code: str, name: str, version: str, token: str) -> dict[str, Any] | None:
         digest = hashlib.sha256(code.encode("ascii")).digest()
         known = tx.enroll_code(digest)
-        if known is None or not tx.org(known.org_id).use_enroll_code(digest):
+        owner = tx.org(known.org_id).user(known.user_id) if known else None
+        if known is None or owner is None or owner.state != "active" or not tx.org(known.org_id).use_enroll_code(digest):
             return None
         org, connector_id = tx.org(known.org_id), new_id("con", self._clock)
         org.add_connector(connector_id, known.user_id, name, hashlib.sha256(token.encode("ascii")).digest(), version)

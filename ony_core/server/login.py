@@ -162,6 +162,7 @@ class Login:
             org.drop_totp(known.id, factors.LOGIN)
             org.set_recovery_codes(known.id, [])
             ended = org.end_sessions(known.id)
+            org.close_enroll_codes(known.id)
             org.audit("login_reset", user_id=known.id, invitation_id=invitation.id, sessions=ended)
         return answer({"email": invitation.email}, 201)
 
@@ -181,8 +182,8 @@ def orgs_of(tx: Tx) -> list[Org]:
 
 
 def the_user(tx: Tx, email: str) -> tuple[Org, rows.User] | None:
-    """The one user with this email; with no email, the one user there is."""
-    found = [(org, user) for org in orgs_of(tx) for user in org.users() if plain(email) in ("", user.email)]
+    """The one active user with this email; with no email, the one there is. Who is disabled confirms nothing and is given nothing."""
+    found = [(org, user) for org in orgs_of(tx) for user in org.users() if user.state == "active" and plain(email) in ("", user.email)]
     return found[0] if len(found) == 1 else None
 
 

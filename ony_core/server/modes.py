@@ -2,6 +2,7 @@
 
 Order away > here > on > off. MUST: ask the owner's code for every step down, for a session or as a default, and let it end by itself
 after at most 60 minutes. A step down has many guises: every `off`, also one more of it, and a strict mode cut short.
+MUST: let nothing step down while the organisation is frozen: the code may be in the very hands that it was frozen against.
 MUST: let a stricter default reach the sessions that stood lower, or an agent could prepare one for itself.
 MUST: give a session without a mode of its own the connector's default, and without that `on`.
 """
@@ -27,9 +28,15 @@ def current(org: Org, connector_id: str, session: str) -> str:
 
 
 def change(org: Org, keyring: Keyring, connector: rows.Connector, wish: dict[str, Any], clock: Clock) -> dict[str, str] | str:
-    """The signed mode, or why not: code_needed | wrong_code | closed. wish: session, mode, minutes, code; their shape is checked."""
+    """The signed mode, or why not: code_needed | wrong_code | closed. wish: session, mode, minutes, code; their shape is checked.
+
+    Refused: bad_minutes, frozen.
+    """
     until = _until(wish["mode"], wish["minutes"], clock.wall())
     down = _down(org, connector.id, wish["session"], wish["mode"], until)
+    organisation = org.row()
+    if down and (organisation is None or organisation.frozen_at is not None):
+        raise Refused("frozen")
     if down and not wish["code"]:
         return "code_needed"
     if down:

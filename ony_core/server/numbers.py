@@ -95,7 +95,7 @@ class Numbers:
 
     def _added(self, tx: Tx, caller: Caller, wish: dict[str, Any]) -> Response | rows.Device:
         org = tx.org(caller.user.org_id)
-        by = confirmed.by_approver(org, self._keyring, wish["by"], wish["code"], self._clock)
+        by = confirmed.by_approver(org, self._keyring, wish["by"], wish["code"], self._clock, channel=confirmed.SESSION)
         if isinstance(by, Response):
             return by
         for old in org.devices(caller.user.id):
@@ -106,16 +106,24 @@ class Numbers:
     async def _called(self, device: rows.Device) -> Response:
         code = f"{int.from_bytes(self._clock.random(8), 'big') % 1_000_000:06d}"
         self._spoken = {name: one for name, one in self._spoken.items() if one.until > self._clock.boot()}
-        self._spoken[device.id] = Spoken(code, self._clock.boot() + CODE_S)
+        before, self._spoken[device.id] = self._spoken.get(device.id), Spoken(code, self._clock.boot() + CODE_S)
         said = f"Your code is {', '.join(code)}."
         try:
             if self._errands is not None:
                 await self._errands.verify(device, (said, f"Again. {said}"))
         except Refused as refused:
+            self._unspoken(device.id, before)
             return problem(429, refused.reason, refused.what)
         except (CallRefused, Unanswered):
             return problem(502, "not_called", "the telephone provider did not take the call", "check the number, then ask for another call")
         return answer({"device_id": device.id, "state": device.state}, 202)
+
+    def _unspoken(self, device_id: str, before: Spoken | None) -> None:
+        """A call that was not placed gives nobody three more tries."""
+        if before is None:
+            self._spoken.pop(device_id, None)
+        else:
+            self._spoken[device_id] = before
 
     def _heard(self, device_id: str, code: str) -> bool:
         spoken = self._spoken.get(device_id)

@@ -1,7 +1,8 @@
 """The people of an organisation: who is in, with which role, and who is asked to join.
 
 MUST: leave an organisation at least one active administrator, and, once it has one, an approver: without any, nobody's code would be asked.
-MUST: end the sessions of whoever gets another role, and sessions, devices and connectors of whoever is disabled, in the same transaction.
+MUST: end the sessions of whoever gets another role, and sessions, devices and connectors of whoever is disabled, in the same transaction;
+and with either the enrolment codes that are still open, or a machine would come in after its owner was shown out.
 MUST: on the local socket, where nobody has logged in, ask an approver's code for what gives something: an invitation, a role.
 MUST NOT: keep or log an invitation's code; it is shown once.
 """
@@ -186,6 +187,7 @@ def _role(org: Org, user_id: str, role: str, by: str) -> Response:
     if user.role != role:
         org.change_user(user.id, role=role)
         org.end_sessions(user.id)
+        org.close_enroll_codes(user.id)
         org.audit("user_role", user_id=user.id, role=role, before=user.role, by=by)
     return answer({"user_id": user.id, "role": role})
 
@@ -207,6 +209,7 @@ def _disable(org: Org, user_id: str, by: str) -> Response:
         )
     org.change_user(user.id, state="disabled")
     ended = org.end_sessions(user.id)
+    org.close_enroll_codes(user.id)
     for device in org.devices(user.id):
         revoke_device(org, device.id, by)
     for connector in org.connectors():

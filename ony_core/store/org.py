@@ -168,6 +168,14 @@ class Org(People, Upkeep):
         )
         return done.rowcount == 1
 
+    def close_enroll_codes(self, user_id: str) -> None:
+        """Those of a user that are still open run out now. They stay, so that none is approved a second time."""
+        now = self._clock.wall()
+        self._db.execute(
+            "UPDATE enroll_code SET expires_at = ? WHERE org_id = ? AND user_id = ? AND used_at IS NULL AND expires_at > ?",
+            (now, self.id, user_id, now),
+        )
+
     # ---------------------------------------------------------------- modes and pauses
 
     def mode(self, connector_id: str, session: str) -> rows.Mode | None:

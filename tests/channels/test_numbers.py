@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ony_core.server import confirmed
 from ony_core.server.numbers import Numbers
 from ony_core.server.sessions import FULL, Sessions
 from tests.channels.house import EMAIL, NUMBER, OTHER_NUMBER, House
@@ -169,6 +170,49 @@ def test_the_server_is_no_machine_for_ringing_strangers(house: House) -> None:
     assert (status, said["error"]["code"]) == (429, "too_many_calls")
     waiting = [one for one in devices(house).values() if one.state == "unverified"]
     assert len(waiting) <= 1, "one waits at a time; the ones before are revoked"
+
+
+def test_a_call_that_is_not_placed_gives_no_more_tries(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or whoever has used up the calls guesses the code of the last one, three tries at a time, as long as they like."""
+    page, phone = Page(house), listens(house)
+    path = f"/v1/devices/{page.add()[1]['device_id']}"
+    for _ in range(2):
+        house.provider.join()
+        phone = listens(house)
+        assert page.post(f"{path}/call")[0] == 202
+    house.provider.join()
+    assert page.post(f"{path}/verify", code="1")[0] == 403
+    monkeypatch.setattr(house.clock, "random", lambda many: bytes(many))  # a code that nobody was told would be 000000
+    for _ in range(3):
+        assert page.post(f"{path}/call")[0] == 429
+        assert page.post(f"{path}/verify", code="000000")[0] == 403
+    assert page.post(f"{path}/verify", code=code_in(phone))[0] == 403, "and the last call's three tries are used up"
+    house.provider.check()
+
+
+def test_a_refused_call_leaves_the_code_of_the_last_one_as_it_was(house: House) -> None:
+    page, phone = Page(house), listens(house)
+    path = f"/v1/devices/{page.add()[1]['device_id']}"
+    for _ in range(2):
+        house.provider.join()
+        phone = listens(house)
+        assert page.post(f"{path}/call")[0] == 202
+    house.provider.join()
+    assert page.post(f"{path}/call")[0] == 429
+    house.provider.expect_call(NUMBER).no_answer()
+    assert page.post(f"{path}/verify", code=code_in(phone))[0] == 200
+    house.provider.check()
+
+
+def test_wrong_codes_in_a_session_leave_the_approver_their_own_way(house: House) -> None:
+    """Any member may name an approver there: that must not close the way to `ony admin thaw`."""
+    page = Page(house)
+    assert [page.add(code="000000")[1]["error"]["code"] for _ in range(5)] == ["wrong_code"] * 4 + ["closed"]
+
+    async def thaws() -> object:
+        return await house.store.write(lambda tx: confirmed.by_code(tx, house.app.keyring, EMAIL, house.code(), house.clock))
+
+    assert isinstance(house.do(thaws()), tuple)
 
 
 def test_whoever_has_used_up_the_calls_does_not_join_unheard(house: House) -> None:

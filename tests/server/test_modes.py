@@ -106,6 +106,19 @@ def test_five_wrong_codes_close_this_way_down(hall):
     assert stands(hall) == "on"
 
 
+@pytest.mark.parametrize("before", ["here", "away", "on"])
+def test_while_everything_is_frozen_nothing_steps_down_code_or_not(hall, before):
+    """Phone and authenticator may be in the very hands that it was frozen against."""
+    assert wishes(hall, before, code=CODED) == ""
+    hall.write(lambda org: org.freeze(hall.clock.now))
+    for code in (CODED, None, "000000"):
+        with pytest.raises(Refused, match="frozen"):
+            wishes(hall, "off", code=code)
+    assert (wishes(hall, "away"), stands(hall)) == ("", "away"), "stricter may be"
+    hall.write(lambda org: org.freeze(None))
+    assert wishes(hall, "off", code=CODED) == ""
+
+
 def test_a_code_that_approved_a_call_does_not_switch_ony_off_as_well(hall):
     code = hall.owner.code()
     assert wishes(hall, "off", code=code) == ""

@@ -254,6 +254,45 @@ def test_a_code_that_a_machine_shows_is_approved_in_a_session(town):
     assert refused(town.desk.post("/v1/connectors/approve", {"code": code})) == (409, "known_code")
 
 
+@pytest.mark.parametrize("way", ["disable", "role", "reset", "password"])
+@pytest.mark.parametrize("code", ["the server's", "the machine's"])
+def test_an_enrolment_code_that_is_still_open_ends_with_what_its_owner_could_do(town, way, code):
+    """Or somebody who is shown out lets a machine of theirs in a moment later."""
+    ann = town.person("ann")
+    browser = town.session(ann)
+    if code == "the server's":
+        code = said(browser.post("/v1/connectors/enroll-code"))["code"]
+    else:
+        code = own_code(said(browser.ask("GET", "/v1/server-key")), town.clock)
+        assert browser.post("/v1/connectors/approve", {"code": code}).status == 201
+    if way == "password":
+        assert browser.post("/v1/me/password", {"old": PASSWORD, "new": "quite another battery"}).status == 200
+    elif way == "reset":
+        assert accept(town, said(town.desk.post(f"/v1/users/{ann.user_id}/reset"))["code"]).status == 201
+    else:
+        assert town.desk.post(f"/v1/users/{ann.user_id}/{way}", {"role": "viewer"} if way == "role" else {}).status == 200
+    if way == "disable":
+        assert town.desk.post(f"/v1/users/{ann.user_id}/enable").status == 200, "and enabling brings it not back"
+    wish = {"code": code, "name": "tower", "version": "1", "protocol": 1}
+    assert refused(town.browser().post("/v1/enroll", wish)) == (403, "bad_code")
+
+
+def test_who_is_disabled_confirms_nothing_and_is_given_nothing_at_the_socket(town):
+    owner = town.hall.owner
+    town.hall.write(lambda org: org.add_totp(town.boss.user_id, "approval", b"sealed"))
+    town.hall.write(lambda org: org.freeze(town.clock.now))
+    assert town.desk.post(f"/v1/users/{owner.user_id}/disable").status == 200
+    code = {"email": "owner@example.com", "code": owner.code()}
+    for path, body in (
+        ("/admin/thaw", code), ("/admin/keys/rotate", {**code, "key": "verdict"}), ("/admin/totp/renew", code),
+        ("/admin/audit/declare-restore", code), ("/admin/enroll-code", {"email": code["email"]}),
+        ("/admin/phone", {"email": code["email"], "number": "+15550100199", "verified": True}),
+        ("/admin/policy", {**code, "match": "program git verb status", "project": "", "risk": "high", "recipe": ""}),
+    ):  # fmt: skip
+        assert refused(town.at_socket("POST", path, body)) == (404, "unknown_user"), path
+    assert town.hall.read(town.org_id, lambda org: org.row()).frozen_at is not None
+
+
 def test_a_code_for_another_key_or_of_another_shape_is_not_approved(town):
     for code in (own_code({"server_key": "ed25519:" + "1" * 64}, town.clock), "ony-1", "", "é" * 35):
         assert refused(town.desk.post("/v1/connectors/approve", {"code": code})) == (403, "bad_code")

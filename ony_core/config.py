@@ -89,6 +89,7 @@ class Server:
     tls_local: str = setting("", "serve TLS under this name by an authority of this server's own", _host_name, flag="tls-local")
     max_connectors: int = setting(2000, "connectors that may wait at the same time", _between(1, 50_000, "connectors"))
     max_connectors_per_org: int = setting(1000, "of one organisation", _between(1, 50_000, "connectors"))
+    max_connector_mib: int = setting(8, "what one connector may have written down in an hour, in MiB", _between(1, 100_000, "MiB"))
     metrics_token: str = setting("", "what /metrics asks for, 20 characters or more; empty: there is none", _token, secret=True)
     trusted_proxies: tuple[str, ...] = setting((), "proxies whose X-Forwarded-For is believed; not counted per address", _networks)
 

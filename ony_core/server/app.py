@@ -26,6 +26,7 @@ from ony_core.model import Fact
 from ony_core.server import tls
 from ony_core.server.account import Account
 from ony_core.server.admin import DATABASE, Admin, audit_log
+from ony_core.server.allowance import Allowance
 from ony_core.server.connectors import Connectors
 from ony_core.server.desk import Desk
 from ony_core.server.devices import Devices
@@ -118,11 +119,12 @@ class App:
         self._ending.push_async_callback(numbers.close)
         upkeep = Upkeep(store, keyring, self._config, self._clock)
         self._ending.push_async_callback(_cancelled, asyncio.create_task(upkeep.run()))
+        allowance = Allowance(server.max_connector_mib, self._clock)
         await self._listen(store, sessions, {
             "upkeep": upkeep,
             "keys": Keys(self.data, store, keyring, self._clock),
             "probes": Probes(store, voice=telephone is not None),
-            "connectors": Connectors(store, keyring, desk, self._config, self._clock),
+            "connectors": Connectors(store, keyring, desk, self._config, self._clock, allowance),
             "telephone": telephone,
             "admin": Admin(store, keyring, self._config, self._clock, numbers),
             "numbers": numbers,
@@ -132,7 +134,7 @@ class App:
             "team": Team(store, keyring, self._clock),
             "devices": Devices(store, keyring, self._clock),
             "history": History(store),
-            "payloads": Payloads(store, keyring, self._config, self._clock),
+            "payloads": Payloads(store, keyring, self._config, self._clock, allowance),
             "policies": Policies(store, keyring, self._clock),
             "metrics": Metrics(self._meter, self._config.server.metrics_token) if self._config.server.metrics_token else None,
             "openapi": OpenApi(),

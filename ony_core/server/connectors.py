@@ -2,6 +2,7 @@
 
 MUST: give a one-time code one enrolment, and hand out a token that is stored as a digest only.
 MUST: show a connector nothing of another connector's requests; an id that is not its own is unknown to it.
+MUST: take from a connector's allowance what it has us write down, before it is written.
 MUST NOT: believe a mode, a risk or a title a connector sends.
 """
 
@@ -15,6 +16,7 @@ from ony_core.clock import Clock, new_id, rfc3339
 from ony_core.errors import Malformed, Refused
 from ony_core.model import MODES
 from ony_core.server import modes
+from ony_core.server.allowance import EVENT, ROWS, Allowance
 from ony_core.server.desk import Desk
 from ony_core.server.devices import fingerprint
 from ony_core.server.keyring import Keyring
@@ -38,6 +40,8 @@ _REFUSALS = {
     "connector_revoked": (403, "this connector has been revoked"),
     "id_reused": (409, "this request id stands for another request"),
     "too_many_waiting": (429, "too many requests of this connector wait for a decision"),
+    "too_much": (429, "this connector has had too much written down: wait a while"),
+    "too_many_modes": (429, "too many sessions of this connector have a mode of their own"),
     "org_busy": (503, "too many connectors of this organisation are waiting"),
     "already_used": (409, "this verdict has been used"),
     "revoked": (409, "this verdict has been taken back"),
@@ -52,11 +56,14 @@ _REFUSALS = {
 
 
 class Connectors:
-    """One method per route; the route table has checked the token already. config: [policy] goes into the bundle."""
+    """One method per route; the route table has checked the token already. config: [policy] goes into the bundle.
 
-    def __init__(self, store: Store, keyring: Keyring, desk: Desk, config: Any, clock: Clock) -> None:
+    allowance: shared with whatever else connectors have written down.
+    """
+
+    def __init__(self, store: Store, keyring: Keyring, desk: Desk, config: Any, clock: Clock, allowance: Allowance) -> None:
         self._store, self._keyring, self._desk, self._policy, self._clock = store, keyring, desk, config.policy, clock
-        self._attach = bool(config.payload.attach)
+        self._attach, self._allowance = bool(config.payload.attach), allowance
 
     # ---------------------------------------------------------------- enrolment and bundle
 
@@ -145,6 +152,7 @@ class Connectors:
 
     async def open(self, request: Request, connector: rows.Connector) -> Response:
         try:
+            self._allowance.take(connector.id, len(request.body) + ROWS)
             row = await self._desk.open(connector, request.body)
         except Refused as refused:
             return _refusal(refused)
@@ -222,6 +230,7 @@ class Connectors:
     async def modes(self, request: Request, connector: rows.Connector) -> Response:
         wish = _mode_wish(request)
         try:
+            self._allowance.take(connector.id, ROWS)
             result = await self._store.write(lambda tx: modes.change(tx.org(connector.org_id), self._keyring, connector, wish, self._clock))
         except Refused as refused:
             return _refusal(refused)
@@ -236,7 +245,8 @@ class Connectors:
             raise Malformed("too many events at once")
         checked = [_event(event) for event in listed]
         try:
-            await self._store.write(lambda tx: _note(tx.org(connector.org_id), connector, checked))
+            self._allowance.take(connector.id, EVENT * sum(event["type"] != "heartbeat" for event in checked))
+            await self._store.write(lambda tx: _note(tx.org(connector.org_id), connector, checked, self._clock.wall() // 3600))
         except Refused as refused:
             return _refusal(refused)
         return Response(204)
@@ -317,11 +327,12 @@ def _event(value: Any) -> dict[str, Any]:
     return dict(value)
 
 
-def _note(org: Org, connector: rows.Connector, events: list[dict[str, Any]]) -> None:
+def _note(org: Org, connector: rows.Connector, events: list[dict[str, Any]], hour: int) -> None:
+    """hour: the present one. Counts of one to come are of this one: what lies ahead would never be old enough to be removed."""
     org.saw_connector(connector.id)
     for event in events:
         if event["type"] == "passes":
-            org.count_passes(connector.id, event.get("session", ""), event["hour"], event.get("family", ""), event["passes"])
+            org.count_passes(connector.id, event.get("session", ""), min(event["hour"], hour), event.get("family", ""), event["passes"])
         elif event["type"] != "heartbeat":
             row = org.handoff(event.get("request_id", ""))
             if row is not None and row.connector_id != connector.id:

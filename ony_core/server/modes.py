@@ -19,6 +19,7 @@ from ony_core.store.org import Org
 
 DOWN_MINUTES = 60  # the longest a step down lasts
 HERE_MINUTES = 12 * 60
+MOST = 500  # sessions of one connector with a mode of their own: every bundle carries them all
 _FOREVER = 1 << 62
 
 
@@ -30,7 +31,7 @@ def current(org: Org, connector_id: str, session: str) -> str:
 def change(org: Org, keyring: Keyring, connector: rows.Connector, wish: dict[str, Any], clock: Clock) -> dict[str, str] | str:
     """The signed mode, or why not: code_needed | wrong_code | closed. wish: session, mode, minutes, code; their shape is checked.
 
-    Refused: bad_minutes, frozen.
+    Refused: bad_minutes, frozen, too_many_modes.
     """
     until = _until(wish["mode"], wish["minutes"], clock.wall())
     down = _down(org, connector.id, wish["session"], wish["mode"], until)
@@ -43,6 +44,8 @@ def change(org: Org, keyring: Keyring, connector: rows.Connector, wish: dict[str
         result = codes.check(org, keyring, connector.user_id, "mode", wish["code"], clock)
         if result != codes.RIGHT:
             return result
+    if wish["session"] and org.mode(connector.id, wish["session"]) is None and len(org.modes(connector.id)) >= MOST:
+        raise Refused("too_many_modes")
     if down:
         until = min(until or _FOREVER, clock.wall() + 60 * DOWN_MINUTES)
     if wish["session"] == "":

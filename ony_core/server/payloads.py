@@ -8,11 +8,12 @@ from typing import Any
 
 from ony_core import canon, states
 from ony_core.clock import Clock
-from ony_core.errors import Malformed
+from ony_core.errors import Malformed, Refused
+from ony_core.server.allowance import Allowance
 from ony_core.server.keyring import Keyring
 from ony_core.server.message import Request, Response, answer, fields, problem
 from ony_core.server.sessions import Caller
-from ony_core.store import Store, rows
+from ony_core.store import Store, Tx, rows
 
 LONGEST = 16 * 1024  # characters
 
@@ -20,8 +21,8 @@ LONGEST = 16 * 1024  # characters
 class Payloads:
     """One method per route. config: [payload] says whether any is taken."""
 
-    def __init__(self, store: Store, keyring: Keyring, config: Any, clock: Clock) -> None:
-        self._store, self._keyring, self._config, self._clock = store, keyring, config, clock
+    def __init__(self, store: Store, keyring: Keyring, config: Any, clock: Clock, allowance: Allowance) -> None:
+        self._store, self._keyring, self._config, self._clock, self._allowance = store, keyring, config, clock, allowance
 
     async def attach(self, request: Request, connector: rows.Connector, request_id: str) -> Response:
         """The connector's own request, while it waits, once."""
@@ -30,9 +31,17 @@ class Payloads:
             raise Malformed(f"a payload is one text of at most {LONGEST} characters")
         if not self._config.payload.attach:
             return problem(403, "payload_off", "this server takes no payloads", "payload.attach = true in its configuration")
-        org_id = connector.org_id
-        sealed = self._keyring.seal(body["text"].encode("utf-8"), "payload", org_id, request_id, self._clock)
-        kept = await self._store.write(lambda tx: tx.org(org_id).add_payload(request_id, connector.id, states.WAITING, sealed))
+        try:
+            self._allowance.take(connector.id, len(request.body))
+        except Refused as refused:
+            return problem(429, refused.reason, "this connector has had too much written down: wait a while")
+        org_id, text = connector.org_id, body["text"].encode("utf-8")
+
+        def keep(tx: Tx) -> bool:  # sealed in here: a master key that is being replaced is not the newest for long
+            sealed = self._keyring.seal(text, "payload", org_id, request_id, self._clock)
+            return tx.org(org_id).add_payload(request_id, connector.id, states.WAITING, sealed)
+
+        kept = await self._store.write(keep)
         return answer({}) if kept else problem(409, "wrong_state", "no waiting request of this connector without a payload has this id")
 
     async def show(self, request: Request, caller: Caller, request_id: str) -> Response:

@@ -48,7 +48,7 @@ class Serving:
         subprocess.run([*program.command(), "admin", "init", "--data", str(data), "--org", "Bench", "--email", "a@example.com",
                         "--password-stdin"], input=b"correct horse battery", check=True, stdout=subprocess.DEVNULL)  # fmt: skip
         self.token = enrolled(data)
-        limits = {f"ONY_SERVER_MAX_CONNECTORS{more}": str(MOST) for more in ("", "_PER_ORG")}
+        limits = {f"ONY_SERVER_MAX_CONNECTORS{more}": str(MOST) for more in ("", "_PER_ORG")} | {"ONY_SERVER_MAX_CONNECTOR_MIB": "1000"}
         began = time.perf_counter()
         self.process = subprocess.Popen(
             [*program.command(), "serve", "--data", str(data), "--listen", "127.0.0.1:0"],

@@ -5,6 +5,7 @@ import asyncio
 from ony_core import canon
 from ony_core.connector import bundle, enrolled, statement
 from ony_core.server.admin import Admin
+from ony_core.server.allowance import Allowance
 from ony_core.server.connectors import Connectors
 from ony_core.server.message import Request
 from tests.server.world import Hall
@@ -31,7 +32,8 @@ class Office:
     def __init__(self, folder, seed: str = "test") -> None:
         self.hall = Hall(folder, seed)
         hall = self.hall
-        self.connectors = Connectors(hall.store, hall.keyring, hall.desk, hall.config, hall.clock)
+        self.allowance = Allowance(8, hall.clock)
+        self.connectors = Connectors(hall.store, hall.keyring, hall.desk, hall.config, hall.clock, self.allowance)
         self.admin = Admin(hall.store, hall.keyring, hall.config, hall.clock)
 
     def code(self) -> str:

@@ -13,6 +13,7 @@ from ony_core.clock import new_id
 from ony_core.server import passwords
 from ony_core.server.account import Account
 from ony_core.server.admin import Admin
+from ony_core.server.allowance import Allowance
 from ony_core.server.connectors import Connectors
 from ony_core.server.devices import Devices
 from ony_core.server.freeze import Freezer
@@ -45,16 +46,17 @@ class Town:
         self.clock, self.store, self.secure = hall.clock, hall.store, secure
         self.door = Doorkeeper(hall.clock)
         self.sessions = Sessions(hall.store, hall.clock, public_url=public_url, secure=secure)
+        self.allowance = Allowance(8, hall.clock)
         people = (hall.store, hall.keyring, self.sessions, self.door, hall.clock)
         self.parts: dict[str, Any] = {
-            "connectors": Connectors(hall.store, hall.keyring, hall.desk, hall.config, hall.clock),
+            "connectors": Connectors(hall.store, hall.keyring, hall.desk, hall.config, hall.clock, self.allowance),
             "freezer": Freezer(hall.store, hall.keyring, hall.desk, hall.clock, self.door),
             "admin": Admin(hall.store, hall.keyring, hall.config, hall.clock),
             "policies": Policies(hall.store, hall.keyring, hall.clock),
             "login": Login(*people), "account": Account(*people),
             "team": Team(hall.store, hall.keyring, hall.clock), "devices": Devices(hall.store, hall.keyring, hall.clock),
             "numbers": Numbers(hall.store, hall.keyring, None, hall.clock),
-            "payloads": Payloads(hall.store, hall.keyring, hall.config, hall.clock), "history": History(hall.store),
+            "payloads": Payloads(hall.store, hall.keyring, hall.config, hall.clock, self.allowance), "history": History(hall.store),
             "openapi": OpenApi(), "upkeep": Upkeep(hall.store, hall.keyring, hall.config, hall.clock),
             "keys": Keys(folder, hall.store, hall.keyring, hall.clock),
         }  # fmt: skip

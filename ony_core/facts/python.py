@@ -10,6 +10,7 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from ony_core.facts import commands, files, own, python_versions, shown
+from ony_core.facts import python_code as code
 from ony_core.facts import python_environment as environment
 from ony_core.facts import python_handed as handed
 from ony_core.facts import python_objects as objects
@@ -25,9 +26,6 @@ KEPT = 32 * 1024  # characters of a program that is not parsed anew each time
 _FORKS = frozenset({"os.fork", "os.forkpty", "posix.fork"})  # in a loop that has no end of its own, each round doubles the processes
 _STARTS = frozenset({"system", "popen", "Popen", "execv", "execvp", "check_output"})
 MAX_FOLLOWED = 4  # functions through which a parameter is followed
-_READS = re.compile(
-    r"(?:list|describe|get|head|search|query|scan|lookup|read|can|has|exists|wait|paginate|close|generate_presigned)(?:_|$)"
-)
 _CHANGES = re.compile(
     r"(?:begin_)?(?:delete|terminate|put|create|update|remove|stop|start|reboot|modify|purge|send|publish|invoke|attach|detach|revoke|authorize"
     r"|restore|reset|disable|enable|cancel|deregister|register|batch_write|upload|copy|patch|replace|destroy|insert|set|add|import|execute|run)"
@@ -39,13 +37,13 @@ _PLAIN = frozenset(  # of dicts, sets, threads, too
 )
 
 
-def understand(shell: "Shell", source: str) -> frozenset[str]:
-    """Adds the facts of a Python program; the answer is what its output may carry."""
+def understand(shell: "Shell", source: str, fed: frozenset[str] = frozenset()) -> frozenset[str]:
+    """Adds the facts of a Python program; the answer is what its output may carry. fed: what its standard input carries."""
     try:
         known, nodes = (_kept if len(source) <= KEPT else _parsed)(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return frozenset() if python_versions.fails_by_itself(source) else _opaque(shell)
-    reader = _Reader(shell, known)
+    reader = _Reader(shell, known, bool(fed & {"network", "decoded"}))
     reader.walk(nodes)
     return frozenset(reader.taints)
 
@@ -88,20 +86,21 @@ def _acting() -> frozenset[str]:
 
 
 class _Reader:
-    def __init__(self, shell: "Shell", known: Names) -> None:
+    def __init__(self, shell: "Shell", known: Names, connects: bool) -> None:
         self.shell = shell
         self.call = shell.call
         self.known = known
         self.taints: set[str] = set()
         self.lists = tables().words["python"]
-        self.connects = False
-        self.private = False  # the only database it names is in memory, or a file of its own
+        self.connects = connects  # what it runs may have come from elsewhere
+        self.private = False  # a database it names is in memory, or a file of its own
+        self.shared = False  # another is not
 
     def walk(self, nodes: list[ast.AST]) -> None:
         if any(_names_the_gate(node) for node in nodes if isinstance(node, _NAMING)):
             self.call.add("command", commands.GATE, ("unlisted",))
         calls = [objects.plainer(self.known, n) for n in nodes if isinstance(n, ast.Call)]
-        self.connects = any(self._connects(self.known.origin(n.func)) for n in calls)
+        self.connects = self.connects or any(self._connects(self.known.origin(n.func)) for n in calls)
         for node in nodes:
             if isinstance(node, ast.Dict):
                 self._database_files(node)
@@ -111,10 +110,10 @@ class _Reader:
                 self.call.add("command", "env", traits=("prints_environment",))
         for call in calls[:MAX_CALLS]:
             self._call(call, self.known.origin(call.func))
-            if _FORKS.intersection((self.known.origin(call.func),)) and any(isinstance(node, ast.While) for node in nodes):
+            if self.known.origin(call.func) in _FORKS and any(isinstance(node, ast.While) for node in nodes):
                 self.call.opaque("without_end")
         for node in nodes:
-            if isinstance(node, _NAMED) and isinstance(node.ctx, ast.Load):
+            if isinstance(node, _NAMED):
                 name = self.known.origin(node)
                 for call in handed.calls(self.known, node) if name in _acting() else ():
                     self._call(call, name)
@@ -123,19 +122,13 @@ class _Reader:
 
     def _database_files(self, node: ast.Dict) -> None:
         """A settings entry `'NAME': 'x.sqlite3'`: connecting makes that file if it is not there."""
-        for key, value in zip(node.keys, node.values, strict=False):
-            text = self.known.text(value)
-            if (
-                key is not None
-                and self.known.text(key) == "NAME"
-                and text
-                and text.endswith((".sqlite3", ".sqlite", ".db"))
-                and HOLE not in text
-            ):
-                own.made_if_absent(self.shell, Word(text))
-                self.private = self.private or self._session_made(text)
-            elif key is not None and self.known.text(key) == "NAME" and text == ":memory:":
-                self.private = True
+        settings = {self.known.text(key): self.known.text(value) for key, value in zip(node.keys, node.values, strict=True)}
+        name = settings.get("NAME") or ""
+        if name.endswith((".sqlite3", ".sqlite", ".db")) and HOLE not in name:
+            own.made_if_absent(self.shell, Word(name))
+        private = name == ":memory:" or (name.endswith((".sqlite3", ".sqlite", ".db")) and self._session_made(name))
+        self.private = self.private or private
+        self.shared = self.shared or ("ENGINE" in settings and not private)
 
     def _call(self, node: ast.Call, name: str) -> None:
         last = name.rpartition(".")[2]
@@ -146,7 +139,7 @@ class _Reader:
         elif name in self.lists["runs_program"]:
             self._program(node, name)
         elif name in self.lists["hides"] or name.startswith(tuple(self.lists["hides_prefix"])):
-            self._hidden(node, name)
+            code.run(self.shell, self.known, node, name, self.connects)
         elif name in self.lists["sessions"]:
             self.call.add("grant", traits=("open_ended",))
         elif name in self.lists["deletes"] or name in self.lists["deletes_tree"]:
@@ -164,7 +157,7 @@ class _Reader:
 
     def _quieter(self, node: ast.Call, name: str, last: str) -> None:
         """Files, folders, the environment, databases, clouds, modules run by name."""
-        if name in ("os.makedirs", "os.mkdir") or (last == "mkdir" and isinstance(node.func, ast.Attribute)):
+        if last in ("makedirs", "mkdir"):
             inner = node.func.value if isinstance(node.func, ast.Attribute) else None
             where = self.known.text(node.args[0] if name.startswith("os.") and node.args else inner)
             if where:
@@ -173,13 +166,11 @@ class _Reader:
             self._file(node, name, last)
         elif name in ("print", "pprint.pprint", "json.dumps", "json.dump", "sys.stdout.write"):
             self._printed(node)
-        elif name in self.lists["environment"]:
-            self.taints.add("secret")
         elif last in ("extractall", "unpack_archive", "urlretrieve"):
             self._unpacks(node, last)
         elif name in ("runpy.run_path", "execfile"):
             self._run_path(node)
-        elif last in ("execute", "executemany", "executescript", "exec_driver_sql", "run_sql"):
+        elif last in ("execute", "executemany", "executescript", "exec_driver_sql", "sql", "query", "fetch"):
             self._sql(node)
         elif isinstance(node.func, ast.Attribute):
             self._service(node, name, last)
@@ -189,14 +180,14 @@ class _Reader:
 
     def _built(self, func: ast.expr) -> bool:
         """A callee that is put together at run time from what is not written here: `getattr(os, name)(…)`, `vars(os)[x](…)`."""
-        if isinstance(func, ast.Call) and self.known.origin(func.func) in ("getattr", "builtins.getattr"):
+        if isinstance(func, ast.Call) and self.known.origin(func.func) == "getattr":
             base = self.known.origin(func.args[0]) if func.args else "?"
             started = (self.known.text(func.args[1]) or "") if len(func.args) > 1 else ""
             return base.split(".")[0] in ROOTS | {"?", ""} or (not started.strip(HOLE) and base.split(".")[0] in self.known.roots)
         if isinstance(func, ast.Subscript):
             name = self.known.origin(func.value)
             return name.endswith("__dict__") or name.split(".")[0] in ROOTS | {"plumbum"} or name in ("globals()", "locals()", "vars()")
-        return isinstance(func, ast.Call) and self.known.origin(func.func) in ("vars", "globals", "locals")
+        return False
 
     def _word(self, node: ast.expr | None) -> Word:
         if node is not None and self.known.origin(node) == "sys.executable":
@@ -206,7 +197,7 @@ class _Reader:
 
     def _shell(self, first: ast.expr | None, depth: int = 0) -> None:
         text = self.known.text(first)
-        if text is not None and text.strip() != HOLE and not text.startswith(HOLE):
+        if text is not None:
             self.shell.child().source(text.replace(HOLE, "${_}"))
             return
         given = self.known.given(first) if depth < MAX_FOLLOWED else []
@@ -220,7 +211,7 @@ class _Reader:
         first = next((k.value for k in node.keywords if k.arg == "args"), node.args[0] if node.args else None)
         feeds = next((k.value for k in node.keywords if k.arg in ("input", "stdin")), None)
         stdin = EMPTY if feeds is None else Flow(self.known.text(feeds))
-        if name.startswith(("os.", "sh.", "asyncio.")) and len(node.args) > 1:
+        if name.startswith(("os.", "asyncio.")) and len(node.args) > 1:
             given = node.args[1:] if name.startswith("os.spawn") else node.args
             rest = given[1:]
             words = (self.known.items(rest[0]) if rest else None) or rest
@@ -260,37 +251,6 @@ class _Reader:
             mode = next((f"{a.value:o}" for a in node.args[1:] if isinstance(a, ast.Constant) and isinstance(a.value, int)), "u+x")
             program = "chmod" if name.endswith("chmod") else "chown"
             commands.run(self.shell.child(), [Word(program), Word(mode if program == "chmod" else "x"), *words[:1]], UNKNOWN)
-
-    def _hidden(self, node: ast.Call, name: str) -> None:
-        """exec, eval, compile, pickle, ctypes: fine only with text that stands in the source (or another file opened by name)."""
-        text = self.known.text(node.args[0]) if node.args else None
-        if name in ("exec", "eval", "compile") and text is not None and HOLE not in text:
-            if name != "compile":
-                understand(self.shell, text)
-            return
-        if name in ("exec", "compile", "eval") and self.connects:
-            self.call.opaque("network")
-            return
-        if name in ("exec", "compile", "eval") and node.args and self._reads_a_file(node.args[0]):
-            self.call.add("command", "project_code")
-            return
-        if name in ("eval", "compile") and not self._decodes(node):
-            self.call.add("command", "python", traits={"inline", "evaluates"})
-            return
-        self.call.opaque("decoded" if self._decodes(node) else "code_unknown")
-
-    def _reads_a_file(self, node: ast.expr) -> bool:
-        return any(
-            isinstance(n, ast.Call) and self.known.origin(n.func).rpartition(".")[2] in ("read", "read_text", "open")
-            for n in ast.walk(node)
-        )
-
-    def _decodes(self, node: ast.AST) -> bool:
-        return any(
-            isinstance(n, ast.Call)
-            and self.known.origin(n.func).rpartition(".")[2] in ("b64decode", "fromhex", "decompress", "decode", "urlopen", "chr", "get")
-            for n in ast.walk(node)
-        )
 
     def _delete(self, node: ast.expr | None, tree: bool, depth: int = 0) -> None:
         if self.known.is_made(node):
@@ -376,7 +336,7 @@ class _Reader:
         """Every database this program opens is in memory, or a file that it or the session made."""
         opened = [call.args[0] for call in self.known.calls.get("connect", []) + self.known.calls.get("create_engine", []) if call.args]
         if not opened:
-            return self.private
+            return self.private and not self.shared
         return all(
             self.known.is_made(node) or ((text := self.known.text(node)) is not None and (":memory:" in text or self._session_made(text)))
             for node in opened
@@ -391,9 +351,7 @@ class _Reader:
         cloud = name.startswith(tuple(self.lists["cloud_prefix"])) or bool(self.known.roots & set(self.lists["cloud_roots"]))
         if cloud and (last in self.lists["secret_methods"]):
             self.call.add("command", "python", traits={"inline", "reads_secret"})
-        elif (name.startswith(tuple(self.lists["cloud_prefix"])) and not _READS.match(last) and _CHANGES.match(last)) or (
-            cloud and last not in _PLAIN and _CHANGES.fullmatch(last) and not _READS.match(last)
-        ):
+        elif _CHANGES.match(last) and (name.startswith(tuple(self.lists["cloud_prefix"])) or (cloud and last not in _PLAIN)):
             self.call.add("command", "python", traits={"inline", "calls_cloud"})
         elif any(last in methods for root, methods in self.lists["stores"].items() if root in self.known.roots):
             self.call.add("command", "python", traits={"inline", "changes_data"})
@@ -405,18 +363,17 @@ class _Reader:
             self._network(node, name)
 
     def _file(self, node: ast.Call, name: str, last: str) -> None:
-        attribute = isinstance(node.func, ast.Attribute) and name not in ("open", "io.open", "codecs.open", "gzip.open")
-        where = node.func.value if attribute and isinstance(node.func, ast.Attribute) else node.args[0] if node.args else None
-        text = self.known.text(where)
-        mode_at = 0 if attribute else 1
-        mode = self.known.text(node.args[mode_at]) if len(node.args) > mode_at and last == "open" else None
-        mode = next((self.known.text(k.value) for k in node.keywords if k.arg == "mode"), mode)
+        method = node.func.value if isinstance(node.func, ast.Attribute) and name not in self.lists["opens"] else None
+        given = node.args if method is not None else node.args[1:]
+        text = self.known.text(method if method is not None else node.args[0] if node.args else None)
         if text is None:
             return
         word = Word(text, quoted=True)
-        if last in ("write_text", "write_bytes") or (mode and mode[0] in "wax+"):
-            files.write_file(self.shell, word, UNKNOWN, frozenset({"append"}) if mode and mode[0] == "a" else frozenset())
-        elif mode and "+" in mode:
-            files.write_file(self.shell, word, UNKNOWN, frozenset({"modify"}))
-        elif not attribute or last.startswith("read"):
+        modes = [k.value for k in node.keywords if k.arg == "mode"] or (given[:1] if last == "open" else [])
+        mode = (self.known.text(modes[0]) or "w") if modes else "r"
+        if last in ("write_text", "write_bytes") or mode[:1] in "wax" or "+" in mode:
+            put_in = objects.written(self.known, node, given)
+            how = {"a": "append", "r": "modify"}.get(mode[:1]) if last == "open" else None
+            files.write_file(self.shell, word, UNKNOWN if put_in is None else Flow(put_in), frozenset([how] if how else []))
+        elif method is None or last.startswith("read"):
             self.taints |= files.read_file(self.shell, word) & {"secret"}

@@ -15,7 +15,7 @@ _PICKED = (ast.Dict, ast.List, ast.Tuple, ast.IfExp, ast.BoolOp, ast.Subscript)
 def calls(known: Names, node: ast.Name | ast.Attribute) -> Iterator[ast.Call]:
     """The calls of a function that stands at `node` without being called there."""
     parent = known.parents.get(id(node))
-    if isinstance(parent, ast.Attribute) or (isinstance(parent, ast.Call) and parent.func is node):
+    if isinstance(parent, ast.Call) and parent.func is node:
         return
     picked: ast.AST = node
     while isinstance(parent, _PICKED):

@@ -10,6 +10,7 @@ from ony_core.facts.words import HOLE
 from ony_core.taxonomy.tables import tables
 
 ROOTS = frozenset({"os", "subprocess", "shutil", "socket", "builtins", "pathlib", "sys", "importlib", "ctypes", "pty", "posix", "git"})
+_BUILT_IN = frozenset({"exec", "eval", "compile", "open", "getattr", "__import__"})  # these too may get another name
 _SAME = frozenset({"expanduser", "resolve", "absolute", "as_posix", "strip", "rstrip", "lstrip", "lower", "encode", "decode", "format_map"})
 _PATHS = frozenset(
     [
@@ -28,7 +29,7 @@ _BINDING = (*_ASSIGNING, ast.For, ast.comprehension, ast.withitem)
 _GROWING = (ast.AugAssign, ast.Call)
 _LISTED = (ast.List, ast.Tuple)
 _NAMED = (ast.Name, ast.Attribute)
-FIXTURES = frozenset({"tmp_path", "tmpdir", "tmp_path_factory", "tmpdir_factory"})  # of pytest: folders it makes and removes
+FIXTURES = frozenset({"tmp_path", "tmpdir"})  # of pytest: folders it makes and removes
 
 
 def _children(node: ast.AST) -> Iterator[ast.AST]:
@@ -94,18 +95,18 @@ class Names:
 
     def _imported(self, node: ast.Import | ast.ImportFrom) -> None:
         for alias in node.names:
+            module = (alias.name if isinstance(node, ast.Import) else node.module) or ""
+            root = module.split(".")[0]
+            self.roots.add(root)
             if isinstance(node, ast.Import):
-                self.roots.add(alias.name.split(".")[0])
-                self.names[alias.asname or alias.name.split(".")[0]] = alias.name if alias.asname else alias.name.split(".")[0]
+                self.names[alias.asname or root] = module if alias.asname else root
             elif alias.name == "*":
-                self._everything(node.module or "")
+                self._everything(module)
             else:
-                self.roots.add((node.module or "").split(".")[0])
-                self.names[alias.asname or alias.name] = f"{node.module or ''}.{alias.name}"
+                self.names[alias.asname or alias.name] = f"{module}.{alias.name}"
 
     def _everything(self, module: str) -> None:
         """`from os import *`: every listed name of the module."""
-        self.roots.add(module.split(".")[0])
         listed = (name for names in self.python.values() for name in names if name.startswith(module + "."))
         self.names.update({name[len(module) + 1 :]: name for name in listed})
 
@@ -114,28 +115,25 @@ class Names:
         value = getattr(node, "value", None) or getattr(node, "iter", None) or getattr(node, "context_expr", None)
         targets = getattr(node, "targets", None) or [getattr(node, "target", None) or getattr(node, "optional_vars", None)]
         for target in targets:
-            if isinstance(target, ast.Tuple):
-                for part in target.elts:
-                    self._assigned(part, value, single=False)
-            elif target is not None and value is not None:
-                self._assigned(target, value, single=isinstance(node, _ASSIGNING))
+            single = isinstance(node, _ASSIGNING)
+            if isinstance(target, _LISTED):
+                each = value.elts if single and isinstance(value, _LISTED) and len(value.elts) == len(target.elts) else None
+                for at, part in enumerate(target.elts):
+                    self._assigned(part, each[at] if each else value, single=each is not None)
+            elif target is not None:
+                self._assigned(target, value, single)
 
     def _assigned(self, target: ast.expr, value: ast.expr | None, single: bool) -> None:
-        name = self._key(target, _path(target))
         if not _path(target) or value is None:
             return
+        name = self._key(target, _path(target))
         text = self.text(value) if single else None
         self.texts[name] = text if name not in self.texts or self.texts[name] == text else None
-        self.lists[name] = value if single and isinstance(value, _LISTED) and name not in self.lists else None
-        origin = self.origin(value) if single else ""
-        if origin and (origin.split(".")[0] in ROOTS or origin.startswith(tuple(self.python["cloud_prefix"]))):
+        listed = single and name not in self.lists and isinstance(value, (*_LISTED, ast.BinOp)) and not _names_itself(target, value)
+        self.lists[name] = value if listed else None
+        origin = self.origin(value) if single or isinstance(value, ast.Call) else ""
+        if origin.split(".")[0] in ROOTS or origin in _BUILT_IN or origin.startswith(tuple(self.python["cloud_prefix"])):
             self.names[_path(target)] = origin
-        if (
-            isinstance(value, ast.Call)
-            and isinstance(target, ast.Name)
-            and self.origin(value.func).startswith(tuple(self.python["cloud_prefix"]))
-        ):
-            self.names[_path(target)] = self.origin(value.func) + "()"
         (self.made if self.is_made(value) else self.not_made).add(name)
 
     def _given_modules(self, call: ast.Call) -> None:
@@ -193,7 +191,8 @@ class Names:
             parts.append(node.attr)
             node = node.value
         head = self.names[_path(node)] if isinstance(node, ast.Attribute) else self._head(node)
-        return ".".join([head, *reversed(parts)]) if head and (parts or head != "?") else ""
+        name = ".".join([head, *reversed(parts)])
+        return name.removeprefix("builtins.") if name != "?" else ""
 
     def _head(self, node: ast.expr) -> str:
         if isinstance(node, ast.Name):
@@ -202,21 +201,19 @@ class Names:
             inner = self.origin(node.func)
             if inner == "operator.attrgetter()" and isinstance(node.func, ast.Call) and node.func.args and node.args:
                 return self._member(self.origin(node.args[0]), node.func.args[0])
-            if inner in ("__import__", "importlib.import_module", "builtins.__import__") and node.args:
+            if inner in ("__import__", "importlib.import_module") and node.args:
                 return self.text(node.args[0]) or "?"
-            if inner in ("getattr", "builtins.getattr") and len(node.args) > 1:
+            if inner == "getattr" and len(node.args) > 1:
                 return self._member(self.origin(node.args[0]), node.args[1])
-            if inner in ("vars", "builtins.vars") and node.args:
+            if inner == "vars" and node.args:
                 return self.origin(node.args[0]) + ".__dict__"
             return inner + "()" if inner else "?"
         if isinstance(node, ast.Subscript):
-            base = self.origin(node.value).replace("__builtins__", "builtins")
-            if base == "builtins.__dict__":
-                return self._member("", node.slice)
+            base = self.origin(node.value)
             if base == "sys.modules":
                 return self.text(node.slice) or "?"
-            if base.endswith(".__dict__") or base in ("vars()", "globals()", "locals()", "builtins"):
-                return self._member(base.removesuffix(".__dict__").removesuffix("()") if base[-2:] != "()" else "", node.slice)
+            if base.endswith("__dict__") or base in ("vars()", "globals()", "locals()", "builtins"):
+                return self._member("" if base[-2:] == "()" else base.removesuffix("__dict__").removesuffix("."), node.slice)
         return "?"
 
     def _member(self, base: str, key: ast.expr) -> str:
@@ -354,6 +351,11 @@ def _path(node: ast.expr) -> str:
     if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in ("self", "cls"):
         return f"self.{node.attr}"
     return ""
+
+
+def _names_itself(target: ast.expr, value: ast.expr) -> bool:
+    """`words = words + [x]`: what it was before stands elsewhere."""
+    return any(_path(part) == _path(target) for part in ast.walk(value) if isinstance(part, _NAMED))
 
 
 def _argument(call: ast.Call, name: str, at: int) -> ast.expr | None:

@@ -23,6 +23,9 @@ def plainer(known: Names, call: ast.Call) -> ast.Call:
     if name == "operator.methodcaller()" and isinstance(call.func, ast.Call) and call.func.args and call.args:
         method = ast.Call(ast.Name("getattr", ast.Load()), [call.args[0], call.func.args[0]], [])
         return ast.Call(method, call.func.args[1:], call.func.keywords)
+    if name in ("sh.Command", "sh.Command()"):
+        words = [*(call.func.args if isinstance(call.func, ast.Call) else []), *call.args]
+        return _call("subprocess", "run", [ast.List(words, ast.Load())])
     if isinstance(call.func, ast.Subscript) and known.origin(call.func.value) == "plumbum.local":
         return _call("subprocess", "run", [ast.List([call.func.slice, *call.args], ast.Load())])
     if not isinstance(call.func, ast.Attribute):
@@ -35,6 +38,22 @@ def plainer(known: Names, call: ast.Call) -> ast.Call:
         module, function, last = _OF_PATHS[call.func.attr]
         return _call(module, function, [*call.args, path] if last else [path, *call.args])
     return call
+
+
+def written(known: Names, node: ast.Call, given: list[ast.expr]) -> str | None:
+    """All that is written into a file that `node` opens or writes; None where that is not known."""
+    if not known.origin(node.func).endswith("open"):
+        return known.text(given[0]) if given else None
+    around = known.parents.get(id(node))
+    uses: list[ast.AST] = [node]
+    if isinstance(around, ast.withitem) and isinstance(around.optional_vars, ast.Name):
+        name, within = around.optional_vars, known.parents[id(around)]
+        named = [part for part in ast.walk(within) if isinstance(part, ast.Name) and part.id == name.id and part is not name]
+        uses = [*sorted(named, key=lambda use: (use.lineno, use.col_offset))]
+    methods = [known.parents.get(id(use)) for use in uses]
+    calls = [known.parents.get(id(method)) if isinstance(method, ast.Attribute) and method.attr == "write" else None for method in methods]
+    texts = [known.text(call.args[0]) if isinstance(call, ast.Call) and call.args else None for call in calls]
+    return "".join(text or "" for text in texts) if texts and None not in texts else None
 
 
 def _call(module: str, function: str, given: list[ast.expr]) -> ast.Call:

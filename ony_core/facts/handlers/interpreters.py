@@ -73,7 +73,6 @@ def _shell_options(words: list[Word]) -> tuple[set[str], list[Word]]:
 def python(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
     """python: -c code, -m module, a script, or standard input."""
     from ony_core.facts import scripts
-    from ony_core.facts.python import understand
 
     at = 0
     while at < len(words) and words[at].text[:1] == "-" and len(words[at].text) > 1:
@@ -83,7 +82,7 @@ def python(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> 
             return UNKNOWN
         if text.endswith("c") and not text.startswith("--"):
             code = words[at + 1] if at + 1 < len(words) else Word("")
-            return _python_text(shell, code.text, code.taints | stdin.taints & {"secret"}, understand)
+            return _python_text(shell, code.text, code.taints | stdin.taints & {"secret"}, stdin.taints)
         if text.endswith("m") and not text.startswith("--"):
             return _module(shell, words[at + 1 :], stdin)
         at += 2 if text in ("-W", "-X", "--check-hash-based-pycs") else 1
@@ -92,23 +91,23 @@ def python(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> 
         if stdin is EMPTY and not rest:
             shell.call.add("grant", traits=("open_ended",))
             return UNKNOWN
-        return _python_text(shell, stdin.text, stdin.taints, understand)
+        return _python_text(shell, stdin.text, stdin.taints)
     if rest[0].flow is not None:
-        return _python_text(shell, rest[0].flow.text, rest[0].taints, understand)
+        return _python_text(shell, rest[0].flow.text, rest[0].taints)
     shell.call.add("command", program.name, args=len(rest))
     if rest[0].text.endswith("setup.py") and any(word.text == "upload" for word in rest[1:]):
         commands.run(shell.child(), [Word("twine"), Word("upload"), Word("dist")], EMPTY)  # what setuptools did before twine
     return scripts.run_file(shell, rest[0], rest[1:], "python", stdin=stdin)
 
 
-def _python_text(shell: "Shell", code: str | None, taints: frozenset[str], understand: "object") -> Flow:
-    from ony_core.facts.python import understand as read_python
+def _python_text(shell: "Shell", code: str | None, taints: frozenset[str], fed: frozenset[str] = frozenset()) -> Flow:
+    from ony_core.facts.python import understand
 
     if code is None or code.strip() == HOLE or (HOLE in code and taints & {"network", "decoded"}):
         shell.call.add("opaque", traits=taints & {"network", "decoded", "secret"} or {"code_unknown"})
         return UNKNOWN
     shell.call.add("command", "python", args=0, traits=("inline",))
-    return Flow(None, read_python(shell, code.replace(HOLE, "0")) | taints)
+    return Flow(None, understand(shell, code.replace(HOLE, "0"), fed) | taints)
 
 
 def _module(shell: "Shell", words: list[Word], stdin: Flow) -> Flow:
@@ -151,7 +150,7 @@ def _running_module(shell: "Shell", name: str, words: list[Word], stdin: Flow) -
     if "--help" in {w.text for w in words}:
         return False
     if name in kinds["sessions"] and not operands and not given:
-        shell.call.add("grant", traits=("open_ended",)) if stdin is EMPTY else _python_text(shell, stdin.text, stdin.taints, understand)
+        shell.call.add("grant", traits=("open_ended",)) if stdin is EMPTY else _python_text(shell, stdin.text, stdin.taints)
         return True
     for word in (
         [*given, *(operands if name in kinds["code"] else [])] if name in kinds["code"] + kinds["files"] + kinds["sessions"] else []

@@ -28,7 +28,7 @@ _VERSION = re.compile(r"-?\d[\d.]*[a-z]?$")
 
 def run(shell: "Shell", argv: list[Word], stdin: Flow) -> Flow:
     """Runs a command: a function of the script, a program with a table, a script, or something unlisted."""
-    from ony_core.facts import handlers, loaded, named, powershell, scripts
+    from ony_core.facts import handlers, loaded, named, powershell, scripts, written
 
     while argv and argv[0].text == "" and not argv[0].quoted:
         argv = argv[1:]
@@ -64,6 +64,7 @@ def run(shell: "Shell", argv: list[Word], stdin: Flow) -> Flow:
         leash.look(shell, program, argv)
         if program is not None:
             escapes.look(shell, program, argv, stdin)
+            written.look(shell, argv)
         if program is None and powershell.is_cmdlet(first.text):
             powershell.typed(shell, argv)
             return UNKNOWN

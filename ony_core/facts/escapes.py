@@ -44,7 +44,7 @@ def look(shell: "Shell", program: Program, argv: list[Word], stdin: Flow) -> Non
         word = argv[at]
         at += 1
         lead = operands[0] if operands else ""
-        for key, value, taken in _spellings(word, argv[at : at + 1]):
+        for key, value, taken in spellings(word, argv[at : at + 1]):
             role = known.get(f"{lead} {key}") or known.get(key, "")
             if role and role != "like":
                 at += taken if role.partition(":")[0] != "hold" or ":" in role else 0
@@ -65,7 +65,7 @@ def _quiets(text: str, quiet: list[str]) -> bool:
     return any(text.startswith(flag) for flag in quiet if flag != "*") or ("*" in quiet and text[:1] != "-")
 
 
-def _spellings(word: Word, after: list[Word]) -> list[tuple[str, Word, int]]:
+def spellings(word: Word, after: list[Word]) -> list[tuple[str, Word, int]]:
     """(flag, its value, words taken) for each way a word may be read: `--flag value`, `--flag=value`, `-fvalue`."""
     text = word.text
     if text[:1] not in "-+/" or len(text) < 2:

@@ -46,7 +46,7 @@ SPELLINGS = {
 @pytest.mark.parametrize(("text", "after", "found"), SPELLINGS.values(), ids=SPELLINGS.keys())
 def test_the_ways_to_read_a_word(text: str, after: list[str], found: list[tuple[str, str, int]]) -> None:
     words = [Word(word) for word in after]
-    assert [(key, value.text, taken) for key, value, taken in escapes._spellings(Word(text), words)] == found
+    assert [(key, value.text, taken) for key, value, taken in escapes.spellings(Word(text), words)] == found
 
 
 def test_one_list_may_take_in_another() -> None:

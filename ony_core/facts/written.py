@@ -28,7 +28,8 @@ def look(shell: "Shell", argv: list[Word]) -> None:
 
 
 def _named(argv: list[Word], known: list[str]) -> Iterator[Word]:
-    operands, flags = [], set()
+    operands: list[Word] = []
+    flags: set[str] = set()
     for at, word in enumerate(argv[1:], 1):
         found = spellings(word, argv[at + 1 : at + 2])
         flags.update(flag for flag, _, _ in found)

@@ -13,8 +13,8 @@ from ony_core.clock import Clock, rfc3339
 from ony_core.errors import Refused
 from ony_core.server import codes, factors, strength
 from ony_core.server.keyring import Keyring
-from ony_core.server.login import NAME, end, put_off, told, wrong_code
-from ony_core.server.message import Request, Response, answer, fields, problem, with_headers
+from ony_core.server.login import LONGEST_NAME, end, put_off, told, wrong_code
+from ony_core.server.message import Request, Response, answer, fields, one_line, problem, with_headers
 from ony_core.server.passwords import Doorkeeper
 from ony_core.server.sessions import Caller, Sessions
 from ony_core.store import Store, Tx, rows
@@ -35,7 +35,7 @@ class Account:
     async def profile(self, request: Request, caller: Caller) -> Response:
         """{"name","timezone"}."""
         wish = fields(request, {"name": str, "timezone": str})
-        if not NAME.match(wish["name"]) or wish["timezone"] not in _zones():
+        if not one_line(wish["name"], LONGEST_NAME) or wish["timezone"] not in _zones():
             return problem(400, "bad_profile", "the name or the time zone is not one", "a time zone looks like Europe/Berlin")
         await self._store.write(caller.within(lambda tx: tx.org(caller.user.org_id).change_user(caller.user.id, **wish)))
         return answer(wish)

@@ -151,7 +151,7 @@ def _prepare(data: Path) -> None:
 def _insist_on(org: str, email: str, password: str) -> None:
     if not 0 < len(org) <= 80 or not org.isprintable():
         raise UsageError("the organisation needs a name of at most 80 characters", "give it with --org")
-    if not _EMAIL.match(email):
+    if not _EMAIL.match(email) or not email.isprintable():
         raise UsageError("that is not an email address", "give it with --email")
     if weak := strength.trouble(password, (org, email)):
         raise UsageError(weak, "longer is better; any characters will do")

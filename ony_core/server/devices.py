@@ -12,7 +12,7 @@ from typing import Any
 from ony_core.clock import Clock, rfc3339
 from ony_core.errors import Refused
 from ony_core.server.keyring import Keyring
-from ony_core.server.message import Request, Response, answer, fields, problem
+from ony_core.server.message import Request, Response, answer, fields, one_line, problem
 from ony_core.server.sessions import Caller
 from ony_core.store import Store, rows
 from ony_core.store.org import Org
@@ -20,7 +20,7 @@ from ony_core.store.org import Org
 ENROLL_S = 15 * 60
 NOT_OURS = (403, "bad_code", "this is not a code that a machine made for this server", "look at its first and last letters, or enrol again")
 _CODE = re.compile(r"ONY[A-Z2-7]{32}\Z", re.ASCII)
-_LABEL = re.compile(r"[^\x00-\x1f\x7f<>]{1,40}\Z")
+LONGEST_LABEL = 40
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,39}\Z", re.ASCII)
 
 
@@ -37,7 +37,7 @@ class Devices:
     async def rename_device(self, request: Request, caller: Caller, device_id: str) -> Response:
         """{"label"}: what agents' owners and connectors see beside a decision."""
         label = fields(request, {"label": str})["label"]
-        if not _LABEL.match(label):
+        if not label or not one_line(label, LONGEST_LABEL):
             return problem(400, "bad_label", "a label has 1 to 40 characters on one line")
         await self._store.write(caller.within(lambda tx: _rename_device(tx.org(caller.user.org_id), device_id, label, caller.user.id)))
         return answer({"device_id": device_id, "label": label})

@@ -81,13 +81,21 @@ def recover(org: Org, user_id: str, code: str, clock: Clock) -> str:
     return codes.counted(org, user_id, "recovery", clock, lambda: spent(org, user_id, code))
 
 
+def shaped(code: str) -> bool:
+    """Whether it could be a recovery code."""
+    return _RECOVERY.match(_bare(code)) is not None
+
+
 def spent(org: Org, user_id: str, code: str) -> bool:
     """Whether it was one of the user's recovery codes; it is none any more. The caller counts tries."""
-    text = re.sub(r"[\s-]", "", code).upper()
-    if _RECOVERY.match(text) is None or not org.use_recovery_code(user_id, _digest(text)):
+    if not shaped(code) or not org.use_recovery_code(user_id, _digest(_bare(code))):
         return False
     org.audit("recovery_codes", user_id=user_id, result="used", left=org.recovery_codes_left(user_id))
     return True
+
+
+def _bare(code: str) -> str:
+    return re.sub(r"[\s-]", "", code).upper()
 
 
 def _digest(code: str) -> bytes:

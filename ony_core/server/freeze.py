@@ -3,6 +3,7 @@ and a code.
 
 MUST: deny what waits, revoke what was approved and has not run, end mode off and every easing, and let nothing new be approved, in one
 transaction with its audit rows.
+MUST: hear a recovery code whoever floods the door: it has 80 bits, so its tries need no bound, and costs no hash.
 MUST NOT: approve, show or change anything else. MUST NOT: tell an unknown email from a wrong password.
 """
 
@@ -14,7 +15,7 @@ from ony_core.errors import Malformed, Refused
 from ony_core.server import confirmed, factors
 from ony_core.server.desk import Desk
 from ony_core.server.keyring import Keyring
-from ony_core.server.login import account, plain, put_off, told
+from ony_core.server.login import account, failed, log_of, plain, put_off, told
 from ony_core.server.message import Request, Response, answer, problem
 from ony_core.server.passwords import Doorkeeper
 from ony_core.store import Store, Tx, rows
@@ -32,19 +33,27 @@ class Freezer:
         """{"email","password"}, or a recovery code in its place -> {"frozen": true}, also where it is frozen already."""
         wish = _texts(request, ("email", "password"))
         found = self._store.read(lambda tx: account(tx, wish["email"]))
-        stored = self._store.read(lambda tx: tx.org(found.org_id).password(found.id)) if found else ""
         try:
-            right = await self._door.check(plain(wish["email"]), stored, wish["password"], request.peer)
+            right = await self._spent(found, wish["password"]) or await self._held(found, wish, request.peer)
         except Refused as refused:
             told(self._store, self._door, refused, "freeze", found)
             return put_off(refused)
-        if not right:  # a recovery code will do; it has 80 bits, and the door has counted the try
-            right = await self._store.write(lambda tx: _spent(tx, found, wish["password"]))
         if not right or found is None:
+            await self._store.write(lambda tx: failed(tx, found, "freeze"))
             return problem(403, "wrong_password", "this email and password do not belong together")
         stopped = await self._store.write(lambda tx: _frozen(tx.org(found.org_id), found, self._clock.wall()))
         await self._desk.settled(found.org_id, stopped)
         return answer({"frozen": True, "stopped": len(stopped)})
+
+    async def _spent(self, found: rows.User | None, code: str) -> bool:
+        """A recovery code of theirs, used up. Looked for as long where there is no such account."""
+        if not factors.shaped(code):
+            return False
+        return await self._store.write(lambda tx: factors.spent(log_of(tx, found), found.id if found else "", code))
+
+    async def _held(self, found: rows.User | None, wish: dict[str, str], peer: str) -> bool:
+        stored = self._store.read(lambda tx: tx.org(found.org_id).password(found.id)) if found else ""
+        return await self._door.check(plain(wish["email"]), stored, wish["password"], peer)
 
     async def thaw(self, request: Request) -> Response:
         """Local socket: {"email","code"}."""
@@ -59,10 +68,6 @@ class Freezer:
         org.freeze(None)
         org.audit("thawed", user_id=user.id)
         return answer({"frozen": False})
-
-
-def _spent(tx: Tx, user: rows.User | None, code: str) -> bool:
-    return user is not None and factors.spent(tx.org(user.org_id), user.id, code)
 
 
 def _frozen(org: Org, user: rows.User, now: int) -> list[rows.Handoff]:

@@ -15,13 +15,13 @@ from ony_core.clock import Clock, new_id
 from ony_core.errors import Refused
 from ony_core.server import codes, factors, passwords, strength
 from ony_core.server.keyring import Keyring
-from ony_core.server.message import Request, Response, answer, fields, problem, with_headers
+from ony_core.server.message import Request, Response, answer, fields, one_line, problem, with_headers
 from ony_core.server.passwords import Doorkeeper
 from ony_core.server.sessions import FULL, HALF, Caller, Sessions
 from ony_core.store import Store, Tx, rows
 from ony_core.store.org import Org
 
-NAME = re.compile(r"[^\x00-\x1f\x7f<>]{0,80}\Z")
+LONGEST_NAME = 80
 _INVITED = re.compile(r"[A-Z2-7]{26}\Z", re.ASCII)
 _BUSY = {"too_many_tries": (429, 30), "busy": (503, 2), "too_long": (400, 0)}
 _NOT_INVITED = (403, "bad_code", "this invitation is unknown, used or has run out", "ask for a new one")
@@ -50,7 +50,7 @@ class Login:
             told(self._store, self._door, refused, "login", found)
             return put_off(refused)
         if not right or found is None:
-            await self._store.write(lambda tx: _failed(tx, found))
+            await self._store.write(lambda tx: failed(tx, found, "login"))
             return problem(403, "wrong_password", "this email and password do not belong together")
         return await self._store.write(lambda tx: self._entered(tx, found, stored, newer, request.header("user-agent")))
 
@@ -104,7 +104,7 @@ class Login:
         found = self._store.read(lambda tx: _invited(tx, digest))
         if found is None:
             return problem(*_NOT_INVITED)
-        if not NAME.match(wish["name"]):
+        if not one_line(wish["name"], LONGEST_NAME):
             return problem(400, "bad_name", "a name has at most 80 characters on one line")
         invitation, organisation = found
         weak = strength.trouble(wish["password"], (invitation.email, wish["name"], organisation))
@@ -207,7 +207,7 @@ def told(store: Store, door: Doorkeeper, refused: Refused, kind: str, found: row
     """
     many = door.worth_telling(f"{kind} {found.id if found else ''}") if refused.reason == "too_many_tries" else 0
     if many:
-        store.write_later(lambda tx: _log_of(tx, found).audit(kind, user_id=found.id if found else None, result="put_off", tries=many))
+        store.write_later(lambda tx: log_of(tx, found).audit(kind, user_id=found.id if found else None, result="put_off", tries=many))
 
 
 def put_off(refused: Refused) -> Response:
@@ -221,11 +221,12 @@ def wrong_code(result: str) -> Response:
     return problem(403, result, _SAID[result], "use the six digits that your authenticator shows now")
 
 
-def _failed(tx: Tx, found: rows.User | None) -> None:
-    _log_of(tx, found).audit("login", user_id=found.id if found else None, result="wrong_password")
+def failed(tx: Tx, found: rows.User | None, kind: str) -> None:
+    """A wrong password: a row and a commit, whether the account is known or not."""
+    log_of(tx, found).audit(kind, user_id=found.id if found else None, result="wrong_password")
 
 
-def _log_of(tx: Tx, found: rows.User | None) -> Org:
+def log_of(tx: Tx, found: rows.User | None) -> Org:
     """An unknown account's try stands in the log of the organisation that runs the server, which is the oldest one."""
     return tx.org(found.org_id if found else tx.org_ids()[0])
 

@@ -103,5 +103,12 @@ def fields(request: Request, shape: dict[str, type], optional: dict[str, Any] | 
     return found
 
 
+def one_line(text: str, most: int) -> bool:
+    """Whether a text may be shown beside others: at most so many characters, none of which steers a terminal, ends a line, turns the
+    direction of what follows (Unicode TR 36, 2.5) or cannot be seen.
+    """
+    return len(text) <= most and text.isprintable() and not {"<", ">"} & set(text)
+
+
 def with_headers(response: Response, *headers: tuple[str, str]) -> Response:
     return Response(response.status, response.body, response.content_type, (*response.headers, *headers))

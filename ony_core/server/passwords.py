@@ -116,15 +116,21 @@ class Doorkeeper:
 
     def _admit(self, account: str, address: str) -> None:
         now = self._clock.boot()
-        found, near = _of(self._accounts, account, _Account), _of(self._addresses, address, _Window)
-        if found.closed_until > now or near.full(now, PER_ADDRESS) or self._server.full(now, PER_SERVER):
+        if self._closed(account, address, now):
             raise Refused("too_many_tries", "too many tries: wait a while")
+        found, near = _of(self._accounts, account, _Account), _of(self._addresses, address, _Window)
         near.tries.append(now)
         self._server.tries.append(now)
         found.failures += 1
         if found.failures >= FREE_FAILURES:
             wait = FIRST_WAIT_S * 2 ** min(found.failures - FREE_FAILURES, 10)
             found.closed_until = now + min(wait, LONGEST_WAIT_S)
+
+    def _closed(self, account: str, address: str, now: float) -> bool:
+        """Remembers nothing: a flood of tries that cost us nothing would push out the failures that count."""
+        found, near = self._accounts.get(account), self._addresses.get(address)
+        closed = found is not None and found.closed_until > now
+        return closed or (near is not None and near.full(now, PER_ADDRESS)) or self._server.full(now, PER_SERVER)
 
     async def _in_turn(self, work: Callable[..., T], *given: Any) -> T:
         if self._queued >= QUEUE:

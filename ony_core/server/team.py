@@ -17,7 +17,7 @@ from ony_core.server import confirmed, factors
 from ony_core.server.devices import revoke_connector, revoke_device
 from ony_core.server.keyring import Keyring
 from ony_core.server.login import invitation_digest, plain
-from ony_core.server.message import Request, Response, answer, fields, problem
+from ony_core.server.message import Request, Response, answer, fields, one_line, problem
 from ony_core.server.sessions import Caller
 from ony_core.store import Store, Tx, rows
 from ony_core.store.org import Org
@@ -26,7 +26,8 @@ ROLES = ("viewer", "member", "admin")
 INVITED_S, RESET_S = 72 * 3600, 3600
 MOST_INVITED = 100
 LOCAL = "local"  # who did it, in the log: whoever may use the socket
-_EMAIL = re.compile(r"[^@\s\x00-\x1f<>]{1,64}@[^@\s\x00-\x1f<>]{1,190}\Z")
+LONGEST_EMAIL = 255
+_EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,190}\Z")
 _LAST = (409, "last_admin", "an organisation keeps at least one active administrator", "make somebody else administrator first")
 
 
@@ -147,7 +148,7 @@ class Team:
     # ---------------------------------------------------------------- inside the transaction
 
     def _invited(self, org: Org, email: str, role: str, by: str) -> Response:
-        if not _EMAIL.match(plain(email)) or role not in ROLES:
+        if not _EMAIL.match(plain(email)) or not one_line(plain(email), LONGEST_EMAIL) or role not in ROLES:
             return problem(400, "bad_invitation", "that is not an email address or not a role", f"roles: {', '.join(ROLES)}")
         if org.user_by_email(plain(email)) is not None:
             return problem(409, "is_in", "somebody with this address is in already", "`reset` is for lost passwords")

@@ -97,6 +97,27 @@ async def test_a_recovery_code_alone_freezes_once(hall):
     assert refused(await freezer(hall).freeze(brake("nobody@example.com", code))) == (403, "wrong_password")
 
 
+@running
+async def test_a_recovery_code_freezes_also_while_a_flood_of_passwords_keeps_the_door_shut(hall, monkeypatch):
+    """Three hundred tries a minute, from whomever, are all that the door hears: the brake must not wait behind them."""
+    code = hall.write(lambda org: factors.new_recovery_codes(org, org.user(hall.owner.user_id), hall.clock))[0]
+    monkeypatch.setattr(passwords, "holds", lambda stored, password: False)
+    brakes = freezer(hall)
+    for number in range(passwords.PER_SERVER):
+        assert not await brakes._door.check(f"somebody {number}", "", "wrong", f"10.0.{number // 20}.1")
+    assert refused(await brakes.freeze(brake())) == (429, "too_many_tries")
+    assert refused(await brakes.freeze(brake(password="aaaa-bbbb-cccc-dddd"))) == (429, "too_many_tries"), "none of the owner's"
+    assert said(await brakes.freeze(brake(password=code)))["frozen"] is True
+
+
+@running
+async def test_a_wrong_password_at_the_brake_stands_in_the_log_like_one_at_the_login(hall):
+    for email in (EMAIL, "nobody@example.com"):
+        await freezer(hall).freeze(brake(email, "wrong"))
+    told = [(row["user_id"], row["result"]) for row in hall.logged() if row["kind"] == "freeze"]
+    assert told == [(hall.owner.user_id, "wrong_password"), (None, "wrong_password")]
+
+
 # ---------------------------------------------------------------- the door
 
 
@@ -142,6 +163,19 @@ async def test_the_right_password_is_refused_while_it_is_closed_and_forgets_the_
     clock.pass_(61)
     assert await tries(door, 1, password="right") == [True]
     assert await tries(door, 5) == [False] * 5
+
+
+@running
+async def test_tries_that_are_refused_push_no_failures_out_of_the_memory(clock, quick, monkeypatch):
+    """They cost the server no hash, so there may be very many of them."""
+    monkeypatch.setattr(passwords, "REMEMBERED", 50)
+    door = Doorkeeper(clock)
+    await tries(door, 5)
+    for number in range(200):
+        await tries(door, 1, account=f"other {number}")
+    assert len(door._accounts) <= passwords.PER_ADDRESS
+    clock.pass_(29)
+    assert await tries(door, 1) == ["too_many_tries"], "closed for thirty seconds, whatever came between"
 
 
 @running

@@ -359,3 +359,28 @@ def test_modes_and_rules_are_shown(town):
     town.hall.write(lambda org: org.set_mode(rows.Mode(owner.connector_id, "", "away", 0, 0)))
     assert [(one["connector_id"], one["mode"]) for one in town.desk.get("/v1/modes")["modes"]] == [(owner.connector_id, "away")]
     assert town.desk.get("/v1/policies") == {"rules": []}
+
+
+# ---------------------------------------------------------------- names
+
+STEERS = {"an escape of eight bits": "a\x9b31mred", "the other direction": "a\u202egnp.exe", "an isolate": "a\u2066b", "a line": "a\u2028b",
+          "nothing to be seen": "a\u200bnn", "a byte order mark": "\ufeffann", "a tag": "a\U000e0041", "a control": "a\x07",
+          "half of markup": "a<b"}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", STEERS.values(), ids=STEERS)
+def test_a_name_that_would_not_be_seen_as_it_is_is_none(town, text):
+    """It is shown in terminals and beside decisions, to people who have to tell one from another."""
+    device = town.hall.owner.device_id
+    assert refused(town.desk.post("/v1/me/profile", {"name": text, "timezone": "UTC"})) == (400, "bad_profile")
+    assert refused(town.desk.post(f"/v1/devices/{device}/rename", {"label": text})) == (400, "bad_label")
+    assert refused(town.desk.post("/v1/invitations", {"email": f"{text}@example.com", "role": "viewer"})) == (400, "bad_invitation")
+    code = said(town.desk.post("/v1/invitations", {"email": "new@example.com", "role": "viewer"}))["code"]
+    wish = {"code": code, "name": text, "password": "correct horse battery"}
+    assert refused(town.browser().post("/v1/invitations/accept", wish)) == (400, "bad_name")
+
+
+@pytest.mark.parametrize("text", ["Zoë O'Neill", "李小龍", "محمد", "Ann 🙂", "x" * 40])
+def test_names_of_people_are_names(town, text):
+    assert town.desk.post("/v1/me/profile", {"name": text, "timezone": "UTC"}).status == 200
+    assert town.desk.post(f"/v1/devices/{town.hall.owner.device_id}/rename", {"label": text}).status == 200

@@ -204,21 +204,19 @@ def _statement(tree: Any, statement: Statement) -> Found:
             traits.add("into")
     if worst == "select" and statement.has("outfile", "dumpfile"):
         traits.add("into")
-    return worst, frozenset(traits | _shape(tree, exp))
+    return worst, frozenset(traits | _shape(tree, exp, statement))
 
 
-def _shape(tree: Any, exp: Any) -> set[str]:
-    """What kind of thing is dropped or made."""
+def _shape(tree: Any, exp: Any, statement: Statement) -> set[str]:
+    """What kind of thing is dropped or made; what is temporary ends with the client's session."""
     kind = str(tree.args.get("kind") or "").lower()
-    if isinstance(tree, exp.Alter):
-        return {"drops_part"} if any(isinstance(a, exp.Drop) for a in tree.args.get("actions") or []) else set()
+    more = set(statement.words[1:]) & set(tables().words["sql"]["gravest"])
     if isinstance(tree, exp.Drop):
         found = {"drops_database"} if kind in ("database", "schema") else {"drops_view"} if kind in ("view", "index") else set()
-        return found | ({"temporary"} if tree.args.get("temporary") else set())
-    if isinstance(tree, exp.Create) and not tree.args.get("replace"):
-        if kind == "database":
-            return {"adds", "new_database"}
-        return {"adds"} if kind in ("table", "index", "view", "schema", "sequence", "type") else set()
+        return found | ({"temporary"} if tree.args.get("temporary") and not more else set())
+    if isinstance(tree, exp.Create):
+        found = {"new_database"} if kind == "database" and not tree.args.get("replace") else set()
+        return found | ({"temporary"} if tree.find(exp.TemporaryProperty) and not more else set())
     return set()
 
 

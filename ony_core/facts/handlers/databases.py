@@ -7,8 +7,9 @@ import re
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from ony_core.facts import commands, files, own, scripts
+from ony_core.facts import commands, files, scripts
 from ony_core.facts.argv import Line, read
+from ony_core.facts.handlers.local_databases import where
 from ony_core.facts.place import Unknown
 from ony_core.facts.sql import dialect_of, statements
 from ony_core.facts.sqltext import take_apart
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
     from ony_core.facts.shell import Shell
 
 
-_READ_ONLY = {"-readonly", "-safe", "--readonly"}
-_ELSEWHERE = re.compile(r"(?i)\battach\b|^\s*\.(?:open|restore|ope|rest)", re.MULTILINE)
+_ONLY_TRIES = {"--dry_run"}
 _PIPE = re.compile(r"(?:^|\s)['\"]?\|(.*)", re.DOTALL)
 _EXPORT = re.compile(r"(?is)^(?:\(.*\)|[^\s(]+(?:\s*\([^)]*\))?)\s+to\s+(?:'([^']*)'|(\S+))")
 _COPY_TO = re.compile(r"(?is)^copy\s+(?:\((.*)\)|[^\s(]+)\s+to\s+'([^']*)'")
@@ -45,10 +45,11 @@ def sql_client(shell: "Shell", program: Program, words: list[Word], stdin: Flow)
     words = [w.part("-p") if program.name == "mysql" and re.match(r"-p.", w.text) else w for w in words]
     line, _ = read(program, words)
     texts = [v for f, v in line.values if program.roles.get(f) == "text"]
-    if not _is_client(program, line, texts):
+    if not _is_client(program, line):
+        line.values = [(flag, value) for flag, value in line.values if program.roles.get(flag) != "script"]
         return commands.finish(shell, line, stdin)
     shell.call.add("command", program.name, line.verb, line.flags, len(line.operands), traits=line.traits - {"unknown_word"})
-    if "help" in line.traits:
+    if "help" in line.traits or line.flags & _ONLY_TRIES:
         return UNKNOWN
     texts += [b for a, b in pairwise(words) if a.text == HOLE and b in line.operands]  # a word only the run knows may be `-c`
     texts += _operands(program, line)
@@ -59,7 +60,7 @@ def sql_client(shell: "Shell", program: Program, words: list[Word], stdin: Flow)
     taints = stdin.taints
     if program.name in tables().words["sql_clients"]["operand_clients"]:
         taints |= _database_file(shell, line)
-    traits = _traits(shell, program, line, texts, stdin)
+    traits = where(shell, program, line, texts, stdin)
     for word in texts:
         _text(shell, program, word.text if word.known or word.text.strip(HOLE + " ") else None, word.taints, traits)
     for word in sources:
@@ -69,16 +70,16 @@ def sql_client(shell: "Shell", program: Program, words: list[Word], stdin: Flow)
     return Flow(None, taints | {"database_output"})
 
 
-def _is_client(program: Program, line: Line, texts: list[Word]) -> bool:
-    """A program with verbs of its own speaks SQL under some of them, or where a flag hands it text."""
-    verb = " ".join(line.verb)
-    return not tables().trie(program.name) or verb in tables().words["sql_clients"]["sql_verbs"] or (not verb and bool(texts))
+def _is_client(program: Program, line: Line) -> bool:
+    """A program with verbs of its own speaks SQL under some of them, but for what it does on this computer alone."""
+    verbs = tables().words["sql_clients"]["verbs"].get(program.name)
+    return verbs is None or (" ".join(line.verb) in verbs and "--local" not in line.flags)
 
 
 def _operands(program: Program, line: Line) -> list[Word]:
     """The operands that are SQL: all of them, or those after the database's file."""
     lists = tables().words["sql_clients"]
-    if program.name in lists["operand_clients"]:
+    if program.name in (*lists["operand_clients"], *lists["after_a_name"]):
         return line.operands[1:]
     return [w for w in line.operands if not w.text.startswith("@")] if program.name in lists["text_operands"] else []
 
@@ -108,35 +109,6 @@ def _database_file(shell: "Shell", line: Line) -> frozenset[str]:
     if line.operands and line.operands[0].text not in (":memory:", ""):
         return files.read_file(shell, line.operands[0])
     return frozenset()
-
-
-def _traits(shell: "Shell", program: Program, line: Line, texts: list[Word], stdin: Flow) -> set[str]:
-    """Where the statements would act: a database of this session's own making can be lost, a file is no server."""
-    if line.flags & _READ_ONLY:
-        return {"made_by_session"}
-    if program.name not in tables().words["sql_clients"]["operand_clients"]:
-        return {"test_data"} if _names_test_data(program, line, texts) else set()
-    if any(_ELSEWHERE.search(text) for text in (*(w.text for w in texts), stdin.text or "")) or line.all("-f", "-init", "-cmd"):
-        return set()
-    if not line.operands or line.operands[0].text in (":memory:", "") or own.session_made(shell, line.operands[0]):
-        return {"made_by_session"}
-    return {"local_file"} if line.operands[0].known and "://" not in line.operands[0].text else set()
-
-
-_TEST_DATA = re.compile(r"(?:\w+://(?:[\w.:]*@)?(?:localhost|127\.0\.0\.1)(?::\d+)?/)?(?:\w+[_-])?test(?:s|ing|_?\d+)?")
-_ABOUT_TABLES = re.compile(
-    r"(?i)(?:drop\s+table|truncate(?:\s+table)?|delete\s+from)\s+(?:if\s+exists\s+)?\w+(?:\s*,\s*\w+)*(?:\s+cascade)?\s*;?"
-)
-_HERE = ("localhost", "127.0.0.1", "::1")
-
-
-def _names_test_data(program: Program, line: Line, texts: list[Word]) -> bool:
-    """A database on this computer that everybody takes for the tests' own (`app_test`), and statements about its tables alone."""
-    hosts, names = line.all("-h", "--host"), line.all("-d", "--dbname", "-D", "--database") or line.operands[:1]
-    named = bool(names) and all(word.known and _TEST_DATA.fullmatch(word.text) for word in names)
-    read_from = any(program.roles.get(flag) in ("script", "load") for flag, _ in line.values)
-    plain = bool(texts) and not read_from and all(word.known and _ABOUT_TABLES.fullmatch(word.text.strip()) for word in texts)
-    return named and plain and all(host.text in _HERE for host in hosts)
 
 
 def _text(shell: "Shell", program: Program, text: str | None, taints: frozenset[str], traits: set[str]) -> None:
@@ -199,6 +171,8 @@ def _client_command(shell: "Shell", program: Program, text: str) -> None:
             files.write_file(shell, Word(name.strip("'\"")), UNKNOWN)
     elif word == "\\gexec":
         shell.call.add("opaque", traits=("sql_unknown",))
+    elif word == "dfs":
+        shell.child().source(f"hdfs dfs {rest}")
     elif word == ".restore":
         shell.call.add("sql", verb=("restore",))
     elif word.split("+")[0] not in lists["reads"] or (word == ".open" and "new" in rest):

@@ -32,11 +32,13 @@ def where(shell: "Shell", program: Program, line: Line, texts: list[Word], stdin
     if program.name not in tables().words["sql_clients"]["operand_clients"]:
         names = line.all("-d", "--dbname", "-D", "--database") or line.operands[:1]
         return {"test_data"} if _plain(program, line, texts) and _tests_own(shell, line, names) else set()
-    if any(_ELSEWHERE.search(text) for text in (*(w.text for w in texts), stdin.text or "")) or line.all("-f", "-init"):
+    said = [*(word.text for word in texts), stdin.text or ""]
+    if any(_ELSEWHERE.search(text) for text in said) or line.all("-f", "-init"):
         return set()
-    if line.flags & _READ_ONLY or not line.operands or line.operands[0].text in (":memory:", "") or own.session_made(shell, line.operands[0]):
+    file = line.operands[0] if line.operands else Word("")
+    if line.flags & _READ_ONLY or file.text in (":memory:", "") or own.session_made(shell, file):
         return {"made_by_session"}
-    return _of_file(shell, line.operands[0], _plain(program, line, texts))
+    return _of_file(shell, file, _plain(program, line, texts))
 
 
 def _of_file(shell: "Shell", file: Word, plain: bool) -> set[str]:

@@ -72,12 +72,10 @@ def mongo(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> F
         content = scripts.content_of(shell, word) if word.known else None
         javascript(shell, content.text if isinstance(content, Made) else None, content.taints if isinstance(content, Made) else frozenset())
     if not codes and not sources:
-        if stdin.text:
-            javascript(shell, stdin.text, stdin.taints)
-        elif stdin.text is None:
-            shell.call.opaque("code_unknown")
-        else:
+        if stdin.text == "":
             shell.call.add("grant", traits=("open_ended",))
+        else:
+            javascript(shell, stdin.text, stdin.taints)
     return Flow(None, frozenset({"database_output"}))
 
 

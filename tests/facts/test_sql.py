@@ -126,3 +126,8 @@ def test_a_script_for_mongodb_is_read_by_its_methods() -> None:
     assert methods('db["t"]["drop"]()') == {"drop"}
     assert "drop" in methods("const c = db.t; c.drop()")
     assert methods("db.t.frobnicate()") == {"unlisted"}
+
+
+@pytest.mark.parametrize(("lines", "holds"), [(["GET a"] * 50, False), (["GET a"] * 51, True), (["GET a"] * 49 + ["FLUSHALL"], True)])
+def test_commands_for_a_cache_are_judged_line_by_line_up_to_a_bound(lines: list[str], holds: bool) -> None:
+    assert held("redis-cli <<'EOF'\n" + "\n".join(lines) + "\nEOF") is holds

@@ -67,7 +67,7 @@ def sql_client(shell: "Shell", program: Program, words: list[Word], stdin: Flow)
         _file(shell, program, word, traits)
     if not texts and not sources:
         _standard_input(shell, program, line, stdin, traits)
-    return Flow(None, taints | {"database_output"})
+    return Flow(None, taints)
 
 
 def _is_client(program: Program, line: Line) -> bool:

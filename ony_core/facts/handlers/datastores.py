@@ -31,22 +31,22 @@ _CALLED = re.compile(r"([A-Za-z_$][\w$]*)\s*(?:\?\.)?\(")
 _KEYS = re.compile(r"""["']?(\$?[A-Za-z_]\w*)["']?\s*:""")
 _COMPUTED = re.compile(r"\]\s*\(")  # a method whose name is put together
 _OWN = re.compile(r"function\s+([A-Za-z_$][\w$]*)|(?:const|let|var)\s+([A-Za-z_$][\w$]*)\s*=\s*(?:async\s*)?(?:function|\(|[\w$]+\s*=>)")
-_ASKS = re.compile(r"(?im)^\s*(?:show\s+\w+|use\s+[\w-]+|help|it|exit|quit)\s*;?\s*$")
+MOST = 50  # commands on standard input that are judged one by one
 
 
 def words_client(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
     """redis-cli and its like: the operands are one command; standard input holds one command a line."""
     line, _ = read(program, [_upper(w) if program.name == "redis-cli" else w for w in words])
-    if line.verb or "help" in line.traits or line.flags & (_LOOKS | {"--eval", "--cluster", "--rdb", "--functions-rdb", "--pipe"}):
+    if line.verb or "help" in line.traits or line.flags & (_LOOKS | {"--eval", "--rdb", "--functions-rdb", "--pipe"}):
         return commands.finish(shell, line, stdin)
-    if stdin.text:
-        for row in stdin.text.strip().split("\n")[:50]:
-            inner, _ = read(program, [_upper(Word(t)) for t in row.split()])
-            commands.finish(shell, inner, UNKNOWN)
-        if stdin.text.count("\n") > 50:
-            shell.call.opaque("sql_unknown")
-        return UNKNOWN
-    shell.call.add("grant" if stdin.text == "" else "opaque", traits=("open_ended",) if stdin.text == "" else ("sql_unknown",))
+    if stdin.text == "":
+        shell.call.add("grant", traits=("open_ended",))
+    rows = stdin.text.strip().split("\n") if stdin.text else []
+    for row in rows[:MOST]:
+        inner, _ = read(program, [_upper(Word(t)) for t in row.split()])
+        commands.finish(shell, inner, UNKNOWN)
+    if stdin.text is None or len(rows) > MOST:
+        shell.call.opaque("sql_unknown")
     return UNKNOWN
 
 
@@ -76,7 +76,7 @@ def mongo(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> F
             shell.call.add("grant", traits=("open_ended",))
         else:
             javascript(shell, stdin.text, stdin.taints)
-    return Flow(None, frozenset({"database_output"}))
+    return UNKNOWN
 
 
 def javascript(shell: "Shell", code: str | None, taints: frozenset[str]) -> None:
@@ -91,12 +91,12 @@ def javascript(shell: "Shell", code: str | None, taints: frozenset[str]) -> None
 def methods(code: str) -> set[str]:
     """The methods and administrative commands that a script names, as the table has them; reads leave nothing."""
     lists = tables().words["mongo"]
-    bare = _STRING.sub(" ", _ASKS.sub(" ", code))
+    bare = _STRING.sub(" ", code)
     own = {a or b for a, b in _OWN.findall(bare)}
     called = {name for name in _CALLED.findall(bare) if name not in lists["reads"] and name not in own}
     found = {name if name in lists["acts"] else UNLISTED for name in called}
     found |= {key for key in _KEYS.findall(code) if key in lists["acts"]}
-    if called & {"runCommand", "adminCommand"} or re.search(r"runCommand|adminCommand", bare):
+    if re.search(r"runCommand|adminCommand", bare):
         asked = re.findall(r"""(?:runCommand|adminCommand)\s*\(\s*\{?\s*["']?(\w+)""", code)
         found |= {name if name in lists["acts"] else UNLISTED for name in asked if name not in lists["asks"]}
         found |= {UNLISTED} if not asked else set()
@@ -114,7 +114,7 @@ def queue_sender(shell: "Shell", program: Program, words: list[Word], stdin: Flo
 
     line, _ = read(program, words)
     asked = ("-h", "--host", "--bootstrap-server", "--broker-list", "-L", "--url", "-s", "-u")
-    hosts = [host for value in line.all(*asked) for host in value.text.split(",")] or ["localhost"]
+    hosts = [host for value in line.all(*asked) for host in value.text.split(",")]
     local = all("localhost" in url_traits(host) for host in hosts)
     taints = stdin.taints.union(*(files.read_file(shell, v) for f, v in line.values if program.roles.get(f) == "read"))
     found = {"localhost"} if local else set()
@@ -125,7 +125,7 @@ def queue_sender(shell: "Shell", program: Program, words: list[Word], stdin: Flo
 def target_named(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
     """dbt and its like: a target whose name says production."""
     line, _ = read(program, words)
-    named = [v.text.lower() for v in line.all("-t", "--target", "--profile", "--env", "-e", "--environment")]
+    named = [v.text.lower() for v in line.all("-t", "--target", "--profile")]
     places = tables().words["names"]["production_places"]
     found = {"production"} if any(fnmatchcase(name, place) for name in named for place in places) else set()
     return commands.finish(shell, line, stdin, frozenset(found))
@@ -145,7 +145,10 @@ def ledger_code(shell: "Shell", program: Program, words: list[Word], stdin: Flow
     codes = [v.text for v in line.all("--exec")] + ([stdin.text] if stdin.text else [])
     acts = any(_LEDGER_ACTS.search(code) for code in codes)
     if line.verb == ("attach",) and not codes and "help" not in line.traits:
-        shell.call.add("grant" if stdin.text == "" else "opaque", traits=("open_ended",) if stdin.text == "" else ("code_unknown",))
+        if stdin.text == "":
+            shell.call.add("grant", traits=("open_ended",))
+        else:
+            shell.call.opaque("code_unknown")
     return commands.finish(shell, line, stdin, frozenset({"changes_data"} if acts else ()))
 
 
@@ -165,7 +168,8 @@ def spark_job(shell: "Shell", program: Program, words: list[Word], stdin: Flow) 
     return commands.finish(shell, line, stdin, frozenset(found))
 
 
-_STORED = re.compile(r"^(?:[\w.+-]+://|[\w.-]+@[\w.-]+:|(?:s3|gs|b2|sftp|rest|azure|swift|rclone|gdrive):|[A-Za-z][\w .+-]+:)")
+_STORED = re.compile(r"[\w.+-]+://|[\w.-]+@[\w.-]+:|[A-Za-z][\w .+-]+:(?!:)")  # behind two colons stands borg's archive
+_NAMED_STORE = {"rclone": re.compile(r":?[\w.-]+:"), "mc": re.compile(r"[^./~].*/")}  # mc names its stores like folders
 
 
 def storage(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
@@ -179,27 +183,22 @@ def storage(shell: "Shell", program: Program, words: list[Word], stdin: Flow) ->
         if not elsewhere:
             taints |= files.read_file(shell, word, frozenset({"recursive"}))
     if any(stored):
-        into_here = len(line.operands) == 1 or not _stored(program.name, line.operands[-1].text)
-        takes = program.name not in _BACKUPS and stored[0] and into_here
+        takes = program.name not in _BACKUPS and (len(places) == 1 or not stored[-1])
         found.add("receives" if takes else "sends")
-        if takes and len(line.operands) > 1:
-            files.make_folder(shell, line.operands[-1])
-            files.write_file(shell, line.operands[-1], Flow(None, frozenset({"network"})))
+        if takes and len(places) > 1:
+            files.make_folder(shell, places[-1])
+            files.write_file(shell, places[-1], Flow(None, frozenset({"network"})))
     return commands.finish(shell, line, stdin, frozenset(found) | (taints & {"secret"}))
 
 
-_BACKUPS = ("restic", "borg", "kopia", "duplicity", "duplicati-cli")
+_BACKUPS = ("restic", "borg", "duplicati-cli")  # they name the store first, also where they fill it
 
 
 def _stored(program: str, text: str) -> bool:
-    """Whether a path lies in a store; mc names its stores like folders."""
-    if text.startswith(("file://", "local:", ":local:", "/", "./", "../", "~")) or text in (".", ".."):
+    """Whether a path lies in a store."""
+    if text.startswith(("file://", "local:", ":local:")):
         return False
-    if program == "borg":
-        text = text.partition("::")[0]  # repository::archive
-    if program == "rclone" and re.match(r"[\w.-]+:", text):
-        return True
-    return bool(_STORED.match(text)) or (program == "mc" and "/" in text)
+    return bool(_STORED.match(text) or (program in _NAMED_STORE and _NAMED_STORE[program].match(text)))
 
 
 HANDLERS = {

@@ -48,7 +48,7 @@ ROWS = [  # dialect, text, verb, traits
     ("", "create or replace database a", "create", ""),
     ("", "create temp table a (b int)", "create", "temporary"),
     ("", "create temporary table a as select 1", "create", "temporary"),
-    ("", "create temp table a as with d as (delete from c returning *) select * from d", "create", ""),
+    ("", "create temp table a as with d as (delete from c returning *) select * from d", "create", "no_where"),
     ("", "create temp table a as select delete_user(1)", "create", "runs_function temporary"),
     ("", "alter table a add column b int", "alter", ""),
     ("", "alter table a drop column b", "alter", ""),

@@ -201,6 +201,6 @@ _OUTCOMES = {
     (PAUSE, "too_late"): "This request was decided before, or its time is over. This agent is paused for one hour. Goodbye.",
     (PAUSE, "paused"): "Denied. This agent is paused for one hour. Goodbye.",
     ("", "revoked"): "The approval is taken back. The agent will not do this. Goodbye.",
-    ("", "closed"): "Too many wrong codes. Approval by phone is closed for 15 minutes. " + _NOTHING,
+    ("", "closed"): "Too many wrong codes. Approval by phone is closed for 15 minutes or longer. " + _NOTHING,
     ("", "too_late"): "This request has been decided elsewhere, or its time is over. Goodbye.",
 }  # fmt: skip

@@ -60,6 +60,6 @@ _OUTCOME = {
     "revoked": "Taken back.",
     "wrong_code": "That code is not right, or has been used: wait for the next one.",
     "code_needed": "That needs the six-digit code.",
-    "closed": "Five wrong codes in a row: this terminal is closed for 15 minutes.",
+    "closed": "Five wrong codes in a row: this terminal is closed for 15 minutes or longer.",
     "too_late": "Too late: it has been decided or has ended.",
 }

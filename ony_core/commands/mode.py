@@ -61,5 +61,5 @@ def _advice(word: str) -> str:
     return {
         "code_needed": "stepping down needs the six-digit code of the authenticator",
         "wrong_code": "wait for the next code and try again",
-        "closed": "five wrong codes in a row: try again in 15 minutes",
+        "closed": "five wrong codes in a row: try again in 15 minutes, or later if it happens again",
     }.get(word, "see `ony doctor`")

@@ -14,7 +14,8 @@ from ony_core.store.org import Org
 
 CHANNEL, SESSION = "admin", "session"  # wrong codes on the local socket, and those that people in a session have typed
 CODE_LENGTH = 6
-_SAID = {codes.WRONG: "the code is wrong or was used before", codes.CLOSED: "too many wrong codes: this way is closed for 15 minutes"}
+_SAID = {codes.WRONG: "the code is wrong or was used before",
+         codes.CLOSED: "too many wrong codes: this way is closed for 15 minutes or longer"}
 
 
 def by_code(tx: Tx, keyring: Keyring, email: str, code: str, clock: Clock) -> tuple[Org, rows.User] | Response:
@@ -47,9 +48,12 @@ def by_approver(
         return problem(404, "unknown_approver", "no approver has this address, or there are several", "say who confirms it with --by")
     recovers = recovery and len(code) > CODE_LENGTH
     if recovers:
-        result = factors.recover(org, approvers[0].id, code, clock)
+        result = factors.recover(org, approvers[0].id, code, clock)  # which leaves a row of its own
     else:
         result = codes.check(org, keyring, approvers[0].id, channel, code, clock)
     if result != codes.RIGHT:
         return problem(403, result, _SAID[result], "use the six digits that your authenticator shows now")
-    return "" if recovers else approvers[0].id
+    if recovers:
+        return ""
+    org.audit("code", user_id=approvers[0].id, channel=channel, result="right")  # what it confirmed says by whose hand, not by whose code
+    return approvers[0].id

@@ -269,7 +269,7 @@ def origin(tx: Tx, org_id: str) -> str:
 _CODE_WORDS = {
     "code_needed": "stepping down needs the owner's six-digit code",
     "wrong_code": "the code is wrong or was used before",
-    "closed": "too many wrong codes: this way is closed for 15 minutes",
+    "closed": "too many wrong codes: this way is closed for 15 minutes or longer",
 }
 
 

@@ -132,11 +132,13 @@ def within(address: str, networks: Sequence[str]) -> bool:
 
 @lru_cache(maxsize=1024)
 def network_of(peer: str) -> str:
-    """What counts as one address: an IPv6 customer has a /64 to choose from."""
+    """What counts as one address: an IPv6 customer has a /64 to choose from. IPv4 may come dressed as IPv6 (RFC 4291, 2.5.5.2)."""
     try:
         address = ipaddress.ip_address(peer)
     except ValueError:
         return peer
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        return str(address.ipv4_mapped)
     return str(ipaddress.ip_network((peer, 64), strict=False)) if address.version == 6 else peer
 
 

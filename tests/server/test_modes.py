@@ -106,6 +106,19 @@ def test_five_wrong_codes_close_this_way_down(hall):
     assert stands(hall) == "on"
 
 
+def test_who_goes_on_guessing_waits_twice_as_long_after_each_five_and_a_right_code_starts_over(hall):
+    """An agent with its connector's token has all the time in the world."""
+    for minutes in (15, 30, 60, 120, 240, 480, 480, 480):
+        assert [wishes(hall, "off", code="000000") for _ in range(5)] == ["wrong_code"] * 4 + ["closed"]
+        hall.clock.pass_(60 * minutes - 1)
+        assert wishes(hall, "off", code=hall.owner.code()) == "closed", minutes
+        hall.clock.pass_(1)
+    assert wishes(hall, "off", code=CODED) == ""
+    assert [wishes(hall, "off", code="000000") for _ in range(5)] == ["wrong_code"] * 4 + ["closed"]
+    hall.clock.pass_(15 * 60)
+    assert wishes(hall, "off", code=CODED) == ""
+
+
 @pytest.mark.parametrize("before", ["here", "away", "on"])
 def test_while_everything_is_frozen_nothing_steps_down_code_or_not(hall, before):
     """Phone and authenticator may be in the very hands that it was frozen against."""

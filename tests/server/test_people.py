@@ -191,6 +191,13 @@ def test_at_the_socket_what_gives_something_takes_an_approvers_code(town, path, 
     assert town.at_socket("POST", path, {**body, "code": town.hall.owner.code()}).status == done
 
 
+def test_at_the_socket_the_log_says_whose_code_it_was(town):
+    wish = {"email": "new@example.com", "role": "member", "code": town.hall.owner.code()}
+    assert town.at_socket("POST", "/admin/users/invite", wish).status == 201
+    told = [(row["kind"], row.get("user_id", row.get("by"))) for row in town.hall.logged()[-2:]]
+    assert told == [("code", town.hall.owner.user_id), ("invited", "local")]
+
+
 def test_at_the_socket_a_recovery_code_stands_in_for_a_lost_phone(town):
     owner = town.hall.owner
     made = said(town.session(type(town.boss)(user_id=owner.user_id, org_id=town.org_id)).post("/v1/me/recovery-codes"))["recovery_codes"]

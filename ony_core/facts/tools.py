@@ -8,11 +8,13 @@ from ony_core.facts.call import Call
 from ony_core.facts.handlers.network import carries, host_of, url_traits
 from ony_core.facts.secrets import token_shaped
 from ony_core.facts.shell import Shell
-from ony_core.facts.words import EMPTY, Flow, Word
+from ony_core.facts.words import EMPTY, HOLE, Flow, Word
 from ony_core.model import UNLISTED
 from ony_core.taxonomy.tables import tables
 
-MOST_FILES, MOST_URLS = 200, 20  # of one call; more are opaque
+MOST_FILES = 200  # of one call; more are opaque
+MOST_URLS = 20
+_REPLACED = re.compile(r"(?ms)^=======\n(.*?)^(?:>>>>>>>|\+\+\+\+\+\+\+ REPLACE)")  # a block of SEARCH and REPLACE
 
 
 def understand(call: Call, tool: str, given: dict[str, Any], cwd: str) -> None:
@@ -47,12 +49,15 @@ def _shell(shell: Shell, tool: str, given: dict[str, Any]) -> None:
         shell.call.opaque("unparsed")
 
 
-def _word(given: dict[str, Any], *names: str) -> Word | None:
+def _word(given: dict[str, Any]) -> Word | None:
     """The path a tool is given, under whichever key its agent uses."""
-    for name in names or tables().words["tool_keys"]["path"]:
-        if isinstance(given.get(name), str) and given[name]:
-            return Word(given[name].replace("\0", "?"), quoted=True)
-    return None
+    text = _text(given, "path")
+    return _named(text) if text else None
+
+
+def _named(text: str) -> Word:
+    """A path in which no shell expands anything, and which no byte of zero can stand in."""
+    return Word(text.replace(HOLE, "?"), quoted=True)
 
 
 def _text(given: dict[str, Any], listed: str) -> str | None:
@@ -68,7 +73,7 @@ def _write(shell: Shell, tool: str, given: dict[str, Any]) -> None:
     content = _text(given, "content")
     whole = content is not None and not any(key in given for key in tables().words["tool_keys"]["old"])
     files.write_file(shell, word, Flow(content if whole else _put_in(given)), frozenset() if whole else frozenset({"modify"}))
-    if not whole and before is not None and before.text is not None:
+    if before is not None and before.text is not None:
         files.edited(shell, word, before, _edited(before.text, given))
 
 
@@ -77,8 +82,13 @@ def _steps(given: dict[str, Any]) -> list[Any]:
 
 
 def _put_in(given: dict[str, Any]) -> str:
-    """The new text of every replacement."""
-    return "\n".join(text for step in _steps(given) if isinstance(step, dict) and (text := _text(step, "new")))
+    """The new text of every replacement, or what a description of a change adds."""
+    found = [text for step in _steps(given) if isinstance(step, dict) and (text := _text(step, "new"))]
+    sketch, diff = given.get("code_edit"), given.get("diff")
+    found += [sketch] if isinstance(sketch, str) else []
+    if isinstance(diff, str):
+        found += _REPLACED.findall(diff) or re.findall(r"(?m)^\+(?!\+\+ )(.*)", diff) or [diff]
+    return "\n".join(found)
 
 
 def _edited(text: str, given: dict[str, Any]) -> str | None:
@@ -116,7 +126,7 @@ def _read(shell: Shell, tool: str, given: dict[str, Any]) -> None:
     listed = [v for key in ("paths", "file_paths", "path") if isinstance(given.get(key), list) for v in given[key] if isinstance(v, str)]
     if len(listed) > MOST_FILES:
         shell.call.opaque("too_deep")
-    for one in [word] if word is not None else [Word(text.replace("\0", "?"), quoted=True) for text in listed[:MOST_FILES]]:
+    for one in [word] if word is not None else [_named(text) for text in listed[:MOST_FILES]]:
         searched = tool in tables().words["tool_keys"]["searches"] and given.get("output_mode") != "files_with_matches"
         files.read_file(shell, one, frozenset({"recursive"}) if searched else frozenset())
     pattern = given.get("glob", given.get("pattern") if tool.lower() in ("glob", "glob_file_search") else None)
@@ -127,25 +137,28 @@ def _read(shell: Shell, tool: str, given: dict[str, Any]) -> None:
 
 def _fetch(shell: Shell, tool: str, given: dict[str, Any]) -> None:
     """An address, or a prompt with addresses in it. What stands in an address leaves this machine."""
-    text = _text(given, "url")
-    urls = [text] if "url" in given and text else re.findall(r"https?://[^\s)>\"']+", text or "")
+    listed = given.get("urls")
+    text = _text(given, "url") or ""
+    urls = [text] if "url" in given and text else re.findall(r"https?://[^\s)>\"']+", text)
+    if isinstance(listed, list):
+        urls = [url for url in listed if isinstance(url, str)]
     if not 0 < len(urls) <= MOST_URLS:
         shell.call.opaque("unparsed")
     for url in urls[:MOST_URLS]:
         traits = url_traits(url)
         if "local_file" in traits:
-            files.read_file(shell, Word(url.replace("\0", "?"), quoted=True))
+            files.read_file(shell, _named(url))
         if carries(url):
             traits |= {"secret"}
         verb = "sends" if "secret" in traits else "reads"
-        shell.call.add("network", "WebFetch", (verb,), args=1, targets=host_of(shell.call, url), traits=traits)
+        shell.call.add("network", "WebFetch", (verb,), targets=host_of(shell.call, url), traits=traits)
 
 
 def _search(shell: Shell, tool: str, given: dict[str, Any]) -> None:
     """A search: the words of the query leave this machine."""
     shell.call.add("agent", tool)
-    if token_shaped(str(_text(given, "query") or "")):
-        shell.call.add("network", "WebFetch", ("sends",), args=1, traits={"secret"})
+    if token_shaped(_text(given, "query") or ""):
+        shell.call.add("network", "WebFetch", ("sends",), traits={"secret"})
 
 
 def _type(shell: Shell, tool: str, given: dict[str, Any]) -> None:
@@ -171,16 +184,18 @@ def _later(shell: Shell, tool: str, given: dict[str, Any]) -> None:
 def _skill(shell: Shell, tool: str, given: dict[str, Any]) -> None:
     """A skill or command of the user's: its `!` lines run without another call, so they are read where its body can be."""
     _later(shell, tool, given)
-    words = str(given.get("skill", given.get("command", given.get("name", "")))).split()
-    name = words[0].lstrip("/").rpartition(":")[2] if words else ""
+    words = str(given.get("skill", given.get("command", given.get("name", "")))).split() or [""]
+    name = words[0].lstrip("/").rpartition(":")[2]
     if not re.fullmatch(r"[\w.-]{1,80}", name):
         return
     for folder in (".claude", "~/.claude", ".agents", "~/.agents", "~/.codex"):
         for file in (f"{folder}/skills/{name}/SKILL.md", f"{folder}/commands/{name}.md"):
             body = files.known_content(shell, Word(file))
+            if body is not None and body.text is None and body.taints & {"network"}:
+                shell.call.add("opaque", traits=("network",))  # nobody here has read the lines it runs
             if body is not None and body.text is not None:
                 for line in re.findall(r"(?m)(?:^|(?<=\s))!`([^`]+)`|^```!\s*\n(.*?)^```", body.text, re.DOTALL):
-                    shell.child().source((line[0] or line[1]).replace("$ARGUMENTS", "${_}"))
+                    shell.child().source(line[0] or line[1])
                 return
 
 

@@ -84,3 +84,13 @@ def test_the_gates_own_settings_hold_even_when_it_is_off(tool: str, given: dict,
     found = assessed(tool, given)
     assert found.risk == "critical"
     assert gate(found, "off") == "hold"
+
+
+@pytest.mark.parametrize(("count", "decision"), [(200, "pass"), (201, "hold")])
+def test_more_files_than_anybody_looks_at_are_not_waved_through(count: int, decision: str) -> None:
+    assert gate(assessed("read_many_files", {"paths": [f"src/{n}.py" for n in range(count)]}), "on") == decision
+
+
+@pytest.mark.parametrize(("count", "decision"), [(20, "pass"), (21, "hold")])
+def test_more_addresses_than_anybody_looks_at_are_not_waved_through(count: int, decision: str) -> None:
+    assert gate(assessed("fetch_webpage", {"urls": [f"https://a{n}.example.org" for n in range(count)]}), "on") == decision

@@ -34,7 +34,7 @@ def loads(data: bytes) -> Any:
     except UnicodeDecodeError:
         raise Malformed("JSON is not UTF-8") from None
     try:
-        value = json.loads(text, parse_int=_int, parse_float=Number, parse_constant=_constant, object_pairs_hook=_object)
+        value = _DECODER.decode(text)
     except RecursionError:
         raise Malformed("JSON is nested too deeply") from None
     except ValueError:
@@ -77,6 +77,9 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(made) != len(pairs):
         raise Malformed("JSON repeats a key")
     return made
+
+
+_DECODER = json.JSONDecoder(parse_int=_int, parse_float=Number, parse_constant=_constant, object_pairs_hook=_object)
 
 
 def _inspect(root: Any) -> None:

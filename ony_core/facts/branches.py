@@ -163,12 +163,17 @@ def counted(shell: "Shell", node: Any, stdin: Flow) -> Flow:
 def loop(shell: "Shell", node: Any, stdin: Flow) -> Flow:
     """`while`, `until`, `for ((…))`: any number of times."""
     bombs.loop(shell, node)
+    walked, values = node.named_children, []
+    if node.type == "c_style_for_statement":
+        walked = [child for child in walked if child.type in ("variable_assignment", "do_group", "compound_statement")]
+        values = [child for child in node.named_children if child not in walked]
 
     def once() -> Flow:
+        for child in values:
+            shell.scan(child)
         out = EMPTY
-        for child in node.children:
-            if child.is_named:
-                out = out.then(shell.statement(child, stdin))
+        for child in walked:
+            out = out.then(shell.statement(child, stdin))
         return out
 
     return _again(shell, once)

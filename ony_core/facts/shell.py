@@ -19,52 +19,7 @@ from ony_core.facts.words import EMPTY, HOLE, UNKNOWN, Flow, Made, Word, hole
 MAX_NODES_DEEP = 100
 MAX_NAMES = 512
 LONG = 1 << 18  # characters of one variable
-_BLOCKS = frozenset(
-    [
-        "program",
-        "compound_statement",
-        "do_group",
-        "else_clause",
-        "elif_clause",
-        "subshell",
-        "negated_command",
-        "case_item",
-    ]
-)
-_SCANNED = frozenset(
-    [
-        "test_command",
-        "arithmetic_expansion",
-        "binary_expression",
-        "unary_expression",
-        "parenthesized_expression",
-        "postfix_expression",
-        "ternary_expression",
-        "subscript",
-        "variable_name",
-        "number",
-        "word",
-        "string",
-        "raw_string",
-        "expansion",
-        "simple_expansion",
-        "concatenation",
-        "ansi_c_string",
-        "regex",
-        "extglob_pattern",
-        "heredoc_body",
-        "heredoc_content",
-        "special_variable_name",
-        "test_operator",
-        "string_content",
-        "array",
-        "brace_expression",
-        "translated_string",
-        "file_descriptor",
-        "heredoc_start",
-        "heredoc_end",
-    ]
-)
+_BLOCKS = frozenset({"program", "compound_statement", "do_group", "subshell", "negated_command"})
 _WAYS: dict[str, Callable[["Shell", Any, Flow], Flow]] = {
     "if_statement": branches.condition,
     "case_statement": branches.case,
@@ -95,12 +50,13 @@ def _set_up(node: Any) -> frozenset[str]:
 
 def _is_descriptor(node: Any) -> bool:
     """The number of `0<&2`, which the grammar takes for a word of the command."""
-    text: bytes = node.text[:3]
+    if not node.text.isdigit():
+        return False
     around = node
-    while text.isdigit() and around.next_sibling is None and around.parent is not None and around.parent.end_byte == node.end_byte:
+    while around.next_sibling is None and around.parent is not None:
         around = around.parent
     following = around.next_sibling
-    return text.isdigit() and following is not None and following.type == "file_redirect" and following.start_byte == node.end_byte
+    return following is not None and following.type == "file_redirect" and following.start_byte == node.end_byte
 
 
 def _continued(source: bytes, end: int, start: int) -> bool:
@@ -140,12 +96,11 @@ class Shell:
 
     def source(self, text: str, stdin: Flow = EMPTY) -> Flow:
         """Runs program text in this shell."""
-        if "time" in text and len(text) < LONG:
-            text = _TIMED.sub(r"\1", text)
         with self.call.deeper() as fits:
             if not fits or len(text) > self.call.MAX_TEXT:
                 self.call.opaque("too_deep")
                 return UNKNOWN
+            text = _TIMED.sub(r"\1", text)
             root = parsing.tree(self.call, heredocs.marked(text))
             if root is not None and root.has_error and (ordered := heredocs.ordered(text)) != text:
                 root = parsing.tree(self.call, heredocs.marked(ordered))
@@ -171,6 +126,9 @@ class Shell:
         kind = node.type
         if kind == "command":
             return self.command(node, [], stdin)
+        if kind in ("test_command", "comment") or (node.children and node.children[0].type == "(("):
+            self.scan(node)
+            return EMPTY
         if kind in _BLOCKS:
             return self._block(node, stdin)
         if kind == "list":
@@ -189,41 +147,37 @@ class Shell:
             self.functions[name] = (body,)
         elif kind == "unset_command":
             self._unset(node)
-        elif kind in _SCANNED or kind == "comment":
-            self.scan(node)
-        elif kind == "ERROR":
+        else:  # ERROR, and what the grammar may come to know
             self.call.opaque("unparsed")
             self._block(node, stdin)
-        else:
-            self.call.opaque("unparsed")
         return EMPTY
 
     def _block(self, node: Any, stdin: Flow) -> Flow:
         shell = self.child() if node.type == "subshell" else self
-        out, children = EMPTY, node.children
-        for at, child in enumerate(children):
-            if child.is_named:
-                apart = at + 1 < len(children) and children[at + 1].type == "&"
-                out = out.then((shell.child() if apart else shell).statement(child, stdin))
+        out = EMPTY
+        for child in node.named_children:
+            apart = child.next_sibling is not None and child.next_sibling.type == "&"
+            out = out.then((shell.child() if apart else shell).statement(child, stdin))
         return out
 
     def _declare(self, node: Any) -> Flow:
         if node.type == "variable_assignment":
-            self._assign(node, exported=False)
+            self._assign(node)
             return EMPTY
         word = node.children[0].type if node.type == "declaration_command" else ""
         first = {child.id: self._value(child) for child in node.named_children if word and child.type == "variable_assignment"}
-        out = EMPTY
-        if word in ("declare", "typeset", "export", "local", "readonly"):
-            out = shown.declared(self.call, [text_of(child) for child in node.named_children])
+        texts, out = [text_of(child) for child in node.named_children], EMPTY
+        fixes = word == "readonly" or any(text[:1] == "-" and "r" in text for text in texts)
+        if word:
+            out = shown.declared(self.call, texts)
         for child in node.named_children:
             if child.type == "variable_assignment":
                 self._own(text_of(child.child_by_field_name("name")), word)
-                name, _ = self._assign(child, word == "export", first.get(child.id))
-                if word == "readonly":
-                    self.fixed.add(name)
+                name = self._assign(child, first.get(child.id))
+                self.fixed |= {name} if fixes else set()
             elif child.type == "variable_name":
                 self._own(text_of(child), word)
+                self.fixed |= {text_of(child)} if fixes else set()
             elif text_of(child).startswith("-") and "n" in text_of(child) and word in ("declare", "local", "typeset"):
                 self.call.opaque("indirection")
             else:
@@ -250,27 +204,28 @@ class Shell:
             name, equals, value = found.text.partition("=")
             self._own(name, word)
             if equals:
-                self.set(name, found.part(value), word == "export")
+                self.set(name, found.part(value))
 
     def _value(self, node: Any) -> Word:
         value = node.child_by_field_name("value")
         return word_of(self, value) if value is not None else Word("", quoted=True)
 
-    def _assign(self, node: Any, exported: bool, word: Word | None = None) -> tuple[str, Word]:
+    def _assign(self, node: Any, word: Word | None = None) -> str:
         name = node.child_by_field_name("name")
-        if name.type == "subscript":
-            self.scan(name)
         plain = text_of(name).partition("[")[0]
         more = any(c.type == "+=" for c in node.children)
         arrays.assigned(self, plain, node, more)
         word = self._value(node) if word is None else word
-        if more:
+        if name.type == "subscript":
+            self.scan(name)
+            word = hole(*word.taints, "indirection")
+        elif more:
             before = self.variables.get(plain, Word(""))
             word = Word(before.text + word.text, word.glob, word.quoted, before.taints | word.taints)
-        self.set(plain, replace(word, quoted=False, flow=None), exported)
-        return plain, word
+        self.set(plain, replace(word, quoted=False, flow=None))
+        return plain
 
-    def set(self, name: str, value: Word, exported: bool = False) -> None:
+    def set(self, name: str, value: Word) -> None:
         """An assignment. Names that make later programs load or run something are themselves an action."""
         if len(value.text) > LONG:  # `x=$x$x` over and over would fill the memory
             self.call.opaque("too_deep")
@@ -302,23 +257,23 @@ class Shell:
         """A simple command; outer: the redirects that stand around it."""
         argv: list[Word] = []
         here = list(outer)
-        assigned: list[tuple[str, Word]] = []
+        assigned: list[str] = []
         saved = dict(self.variables)
-        end, was_word, source = -1, False, b""
+        end, source = -len(" \\\n"), b""
         for child in node.children:
             if child.type == "variable_assignment":
-                assigned.append(self._assign(child, exported=True))
+                assigned.append(self._assign(child))
             elif child.type in ("file_redirect", "herestring_redirect", "heredoc_redirect"):
                 here.append(child)
             elif child.is_named and not _is_descriptor(child):
                 found = self._argument(child)
-                near = was_word and found and argv and child.start_byte - end in (0, 2)
-                source = source or (node.text if near else b"")  # once: asking for it copies the command
-                if near and _continued(source, end - node.start_byte, child.start_byte - node.start_byte):
-                    argv[-1] = Word(argv[-1].text + found[0].text, found[0].glob, argv[-1].quoted, argv[-1].taints | found[0].taints)
-                    found = found[1:]
+                if found and argv and child.start_byte - end in (0, 2):
+                    source = source or node.text  # once: asking for it copies the command
+                    if _continued(source, end - node.start_byte, child.start_byte - node.start_byte):
+                        last, first = argv.pop(), found.pop(0)
+                        argv.append(Word(last.text + first.text, first.glob, last.quoted, last.taints | first.taints))
                 argv.extend(found)
-                end, was_word = child.end_byte, True
+                end = child.end_byte
         here.sort(key=lambda redirect: redirect.start_byte)  # the last of them counts
         for redirect in here:
             argv.extend(w for c in redirect.children_by_field_name("argument") for w in self._argument(c))
@@ -331,7 +286,7 @@ class Shell:
         if self.stdout is not None and flow is not EMPTY:
             redirects.write(self, self.stdout, flow, append=True)
         if argv and argv[0].text not in ("export", "declare", "local", "readonly", "typeset", "exec", "eval"):
-            for name, _ in assigned:
+            for name in assigned:
                 self.variables.pop(name, None)
                 if name in saved:
                     self.variables[name] = saved[name]
@@ -352,8 +307,8 @@ class Shell:
             return Word(HOLE if written.text is None else written.text.rstrip("\n"), taints=written.taints)
         out = EMPTY
         for child in node.named_children:
-            if child.type == "file_redirect":
-                out = out.then(redirects.file(shell, child, EMPTY, []))
+            if child.type == "file_redirect":  # `$(< file)`
+                out = out.then(redirects.around(shell, [child], EMPTY, lambda given: given))
             else:
                 out = out.then(shell.statement(child))
         if out.text is None:

@@ -226,7 +226,7 @@ def export(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> 
     for word in words:
         name, equals, value = word.text.partition("=")
         if equals:
-            shell.set(name, word.part(value), exported=True)
+            shell.set(name, word.part(value))
     return EMPTY
 
 

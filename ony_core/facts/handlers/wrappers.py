@@ -51,7 +51,7 @@ def env(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flo
         if not equals:
             rest = rest[1:]
             continue
-        inner.set(name, rest[0].part(value), exported=True)
+        inner.set(name, rest[0].part(value))
         rest = rest[1:]
     if not rest:
         shell.call.add("command", program.name, (), line.flags, 0, traits=line.traits | {"prints_environment"})

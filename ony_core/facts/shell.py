@@ -4,6 +4,7 @@ MUST: follow all branches: a condition is never taken to be false.
 MUST: end in an opaque fact wherever the walk cannot go on: unparsed text, unknown syntax, too deep, too many commands.
 """
 
+import itertools
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -155,9 +156,10 @@ class Shell:
     def _block(self, node: Any, stdin: Flow) -> Flow:
         shell = self.child() if node.type == "subshell" else self
         out = EMPTY
-        for child in node.named_children:
-            apart = child.next_sibling is not None and child.next_sibling.type == "&"
-            out = out.then((shell.child() if apart else shell).statement(child, stdin))
+        for child, following in itertools.pairwise([*node.children, None]):
+            if child.is_named:
+                apart = following is not None and following.type == "&"  # asking a node for the next one takes as long as there are nodes
+                out = out.then((shell.child() if apart else shell).statement(child, stdin))
         return out
 
     def _declare(self, node: Any) -> Flow:

@@ -4,6 +4,7 @@ Judged is what stands in the code for everybody to see: held commands, deletions
 What such code leaves open (a program in a variable, a client of some server) is ordinary in an edit-and-test loop and says nothing.
 """
 
+import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from ony_core.taxonomy.tables import Program, tables
 if TYPE_CHECKING:
     from ony_core.facts.shell import Shell
 
-MOST_FILES, MOST_TEXT, STEPS = 48, 1 << 19, 1500
+MOST_FILES, MOST_LINES, MOST_TEXT, STEPS = 48, 500, 1 << 19, 1500
 _FAR = frozenset(
     {"outside", "home", "home_root", "home_top", "system", "root", "above_project", "project_root", "device", "linked_out"}
     | {"agent_settings", "ony_files", "startup"}
@@ -40,7 +41,9 @@ _DELETES = re.compile(
 )
 _BARE = re.compile(r"\bCOMMAND\s+([^\"')][^)\n]*)|^\s*sh\s+['\"](.+)['\"]\s*$|%x[\[({](.+?)[\])}]", re.MULTILINE)
 _ENTRY = re.compile(r"^\s*(?:-\s+)?(?:[\"']?[\w.:-]+[\"']?\s*[:=]\s+|[\w.-]+\s*=\s*)?(?:\[\s*)?[\"']?(.*?)[\"']?,?\s*\]?$")
-_REACHES_OUT = re.compile(r"privileged:\s*true|(?:pid|ipc|network_mode):\s*[\"']?host|docker\.sock|(?:^|[\s\"'\[-])/:/|source:\s*/\s*$")
+_REACHES_OUT = re.compile(
+    r"privileged:\s*true|(?:pid|ipc|network_mode):\s*[\"']?host|docker\.sock|(?:^|[\s\"'\[-])/:/|source:\s*/\s*$", re.MULTILINE
+)
 
 
 def look(shell: "Shell", program: Program) -> None:
@@ -50,9 +53,7 @@ def look(shell: "Shell", program: Program) -> None:
     if not endings or mark in shell.call.reading:
         return
     shell.call.reading.add(mark)
-    for number, (path, text) in enumerate(_changed(shell, endings)):
-        if number >= MOST_FILES:
-            return
+    for path, text in itertools.islice(_changed(shell, endings), MOST_FILES):
         for fact in judged(shell, path, text):
             shell.call.take(fact)
 
@@ -65,8 +66,8 @@ def put_in(shell: "Shell", path: str, added: str) -> None:
 
     apart = Call(shell.call.place, STEPS)
     inner = Shell(apart, shell.cwd)
-    for line in added[:MOST_TEXT].split("\n")[:500]:
-        _command(inner, _ENTRY.sub(r"\1", line.lstrip("\t @-+")))
+    for line in _lines(added[:MOST_TEXT]):
+        _command(inner, line)
     for fact in [*judged(shell, path, added), *(fact for fact in apart.facts if speaks(fact))]:
         shell.call.take(fact)
 
@@ -116,10 +117,10 @@ def judged(shell: "Shell", path: str, text: str) -> list[Fact]:
         for line in _scripts(text):
             _command(inner, line)
     elif path.endswith(tuple(tables().words["loads"]["entries"])):
-        for line in text.split("\n")[:500]:
-            _command(inner, _ENTRY.sub(r"\1", line))
-            if _REACHES_OUT.search(line):
-                apart.add("command", "docker", ("run",), traits=("host_mount",))
+        for line in _lines(text):
+            _command(inner, line)
+        if _REACHES_OUT.search(text):
+            apart.add("command", "docker", ("run",), traits=("host_mount",))
     else:
         _literals(inner, text)
     facts = list(apart.facts)
@@ -128,14 +129,19 @@ def judged(shell: "Shell", path: str, text: str) -> list[Fact]:
     return [fact for fact in facts if speaks(fact)]
 
 
+def _lines(text: str) -> list[str]:
+    """What may be a command in a file of entries: the recipes of a makefile, the values of YAML, TOML, INI."""
+    return [_ENTRY.sub(r"\1", line.lstrip("\t @-+")) for line in text.split("\n")[:MOST_LINES]]
+
+
 def _scripts(text: str) -> list[str]:
     """What a package manager runs by itself around an installation; a named script is looked through where it is run."""
+    names = ("preinstall", "install", "postinstall", "prepare", "prepublish", "preprepare", "postprepare")
     try:
         listed = json.loads(text)["scripts"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        return [listed[name] for name in names if isinstance(listed.get(name), str)]
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return []
-    names = ("preinstall", "install", "postinstall", "prepare", "prepublish", "preprepare", "postprepare")
-    return [listed[name] for name in names if isinstance(listed, dict) and isinstance(listed.get(name), str)]
 
 
 def _literals(shell: "Shell", text: str) -> None:
@@ -157,13 +163,12 @@ def _literals(shell: "Shell", text: str) -> None:
 
 
 def _quoted(found: re.Match[str]) -> str:
-    text = next((group for group in found.groups() if group is not None), "")
+    text = next(group for group in found.groups() if group is not None)
     return re.sub(r"\$\{[^}]*\}|#\{[^}]*\}", HOLE, text.replace("\0", "?"))
 
 
 def _command(shell: "Shell", text: str) -> None:
-    if text.strip() and "\0" not in text.strip(HOLE)[:1]:
-        shell.child().source(text.replace(HOLE, "${_}"))
+    shell.child().source(text.replace(HOLE, "${_}"))
 
 
 def speaks(fact: Fact) -> bool:

@@ -1,4 +1,4 @@
-"""Looks through code that a call would run: scripts, make targets, package scripts.
+"""Looks through code that a call would run: scripts and package scripts.
 
 MUST: content that was fetched this session, is not a regular file, cannot be read or is too big is opaque.
 A file that is not there fails by itself: the run is the project's own code, medium.
@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
-from ony_core.facts import loaded, own, paths
+from ony_core.facts import loaded, makefiles, own, paths
 from ony_core.facts.place import Unknown
 from ony_core.facts.words import HOLE, UNKNOWN, Flow, Made, Word
 from ony_core.model import UNLISTED
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from ony_core.facts.shell import Shell
 
 LIMIT = 1 << 20
-_INCLUDE = re.compile(r"^[ \t]*[-s]?include[ \t]+([^\n#]+)", re.MULTILINE)
 
 
 def run_path(shell: "Shell", argv: list[Word], stdin: Flow) -> Flow:
@@ -59,7 +58,7 @@ def run_file(shell: "Shell", word: Word, arguments: list[Word], language: str, i
             run(shell, [Word(known_as), *arguments], stdin)
     found = paths.traits_of(shell.call, shell.cwd, word)
     content = content_of(shell, word)
-    traits = name_traits(word.text) | (found & {"tmp", "tmp_root", "home", "home_top", "outside", "system", "project", "unknown_path"})
+    traits = name_traits(word.text)
     if isinstance(content, Made):
         return _run_made(shell, word, content, arguments, language, traits, inside)
     if found & {"system", "home", "home_top", "outside"} and not found & {"program_folder"} and not language:
@@ -177,7 +176,7 @@ def language_of(name: str, text: str) -> str:
     if first.startswith("#!"):
         program = re.sub(r"^#!\s*(?:\S*/env\s+(?:-S\s+)?)?", "", first).split()
         base = re.sub(r"[\d.]+$", "", program[0].rpartition("/")[2]) if program else ""
-        return {"sh": "shell", "bash": "shell", "zsh": "shell", "dash": "shell", "ksh": "shell"}.get(base, base)
+        return {**dict.fromkeys(("sh", "bash", "zsh", "dash", "ksh"), "shell"), "deno": "node", "bun": "node"}.get(base, base)
     ending = name.rpartition(".")[2] if "." in name.rpartition("/")[2] else ""
     return str(tables().words["endings"].get(ending, "shell" if ending in ("", "sh", "bash") else "unlisted"))
 
@@ -199,83 +198,10 @@ def name_traits(name: str) -> set[str]:
     return {trait for trait, pattern in _telling_names() if pattern.search(f" {words} ")}
 
 
-def make_targets(shell: "Shell", program: str, names: list[str], file: Word | None) -> None:
-    """The recipes of the named targets (the first target where none is named), with what they depend on."""
-    for candidate in [file] if file else [Word(n) for n in ("GNUmakefile", "makefile", "Makefile")] if program == "make" else []:
-        content = content_of(shell, candidate)
-        _put_in(shell, candidate, content)
-        if isinstance(content, Made) and content.text is not None:
-            recipes = _recipes(content.text + _included(shell, candidate, content.text))
-            wanted = list(names) or list(recipes)[:1]
-            seen: set[str] = set()
-            while wanted and len(seen) < 64:
-                name = wanted.pop()
-                if name in seen or name not in recipes:
-                    continue
-                seen.add(name)
-                needs, lines = recipes[name]
-                wanted.extend(needs)
-                shell.child().source(_make_text(lines))
-            return
-        if content in (Unknown.UNREADABLE, Unknown.NOT_REGULAR, Unknown.TOO_BIG, Unknown.LATE):
-            shell.call.opaque("unreadable")
-            return
-
-
-def _put_in(shell: "Shell", word: Word, content: Made | Unknown) -> None:
-    """What this session changed in a file of recipes; one that it fetched by its name is someone else's code."""
-    made = shell.call.made.get(paths.absolute(shell.cwd, word.text))
-    if made is not None and made.taints & {"network", "decoded"}:
-        shell.call.add("opaque", traits=made.taints & {"network", "decoded"})
-    if isinstance(content, Made):
-        loaded.put_in(shell, word.text, content.added)
-
-
-def _included(shell: "Shell", makefile: Word, text: str, deep: int = 4) -> str:
-    """What a makefile takes in by `include`, as far as the names stand there."""
-    found = ""
-    names = [name for line in _INCLUDE.findall(text) for name in line.split() if "$" not in name]
-    for name in names[:32] if deep else ():
-        word = Word(makefile.text[: makefile.text.rfind("/") + 1] + name, quoted=True)
-        content = content_of(shell, word)
-        _put_in(shell, word, content)
-        if isinstance(content, Made) and content.text is not None:
-            found += "\n" + content.text + _included(shell, makefile, content.text, deep - 1)
-        elif content in (Unknown.UNREADABLE, Unknown.NOT_REGULAR, Unknown.TOO_BIG, Unknown.LATE):
-            shell.call.opaque("unreadable")
-    return found
-
-
-def _recipes(text: str) -> dict[str, tuple[list[str], str]]:
-    """target -> (prerequisites, recipe lines)."""
-    found: dict[str, tuple[list[str], str]] = {}
-    current: list[str] = []
-    for line in text.replace("\\\n", "").split("\n"):
-        if line.startswith("\t"):
-            for name in current:
-                found[name] = (found[name][0], found[name][1] + line.strip().lstrip("@-+ ") + "\n")
-        elif rule := re.match(r"^([\w./ %-]+):(?![=:])\s*([^;#=]*)", line):
-            current = rule[1].split()
-            for name in current:
-                found.setdefault(name, ([], ""))
-                found[name] = (found[name][0] + rule[2].split(), found[name][1])
-        elif line.strip() and not line.startswith("#"):
-            current = []
-    found.pop(".PHONY", None)
-    return found
-
-
-def _make_text(lines: str) -> str:
-    """make's own expansions become shell expansions that nobody knows; `$$` is the shell's `$`."""
-    text = lines.replace("$(MAKE)", "make").replace("$$", "\2")
-    text = re.sub(r"\$\([^()]*\)|\$\{[^{}]*\}|\$[@<^*?%+]", "${_}", text)
-    return text.replace("\2", "$")
-
-
 def package_script(shell: "Shell", name: str) -> None:
     """`npm run name`: pre, main and post script from package.json."""
     content = content_of(shell, Word("package.json"))
-    _put_in(shell, Word("package.json"), content)
+    makefiles.put_in(shell, Word("package.json"), content)
     if not isinstance(content, Made) or content.text is None:
         if content in (Unknown.UNREADABLE, Unknown.NOT_REGULAR, Unknown.TOO_BIG, Unknown.LATE):
             shell.call.opaque("unreadable")

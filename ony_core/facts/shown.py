@@ -27,7 +27,7 @@ def secretive(name: str) -> bool:
 
 
 _LOOKS_THROUGH = frozenset(  # handlers
-    ["wrap", "as_root", "env", "xargs", "substitute_user", "shell", "eval", "exec", "echo", "cat", "printenv", "ssh", "container", "awk"]
+    ["as_root", "env", "xargs", "substitute_user", "shell", "eval", "exec", "echo", "cat", "printenv", "ssh", "container", "awk"]
 )
 
 
@@ -41,7 +41,8 @@ def in_text(text: str) -> set[str]:
 
 def passed_on(program: Program, flow: Flow) -> Flow:
     """The output of a program: only what prints its words or its input lets a secret of them through."""
-    if TAINT not in flow.taints or program.handler in _LOOKS_THROUGH or program.name in tables().words["names"]["prints_what_it_gets"]:
+    through = program.wraps >= 0 or program.handler in _LOOKS_THROUGH or program.name in tables().words["names"]["prints_what_it_gets"]
+    if TAINT not in flow.taints or through:
         return flow
     return Flow(flow.text, flow.taints - {TAINT})
 

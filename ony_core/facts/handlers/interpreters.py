@@ -37,7 +37,7 @@ def shell_program(shell: "Shell", program: Program, words: list[Word], stdin: Fl
     if rest and "s" not in options:
         if rest[0].flow is not None:
             return run_text(inner, rest[0].flow.text, rest[0].taints, stdin)
-        if rest[0].text in ("-", *STANDARD_INPUT):
+        if rest[0].text in STANDARD_INPUT:
             return run_text(inner, stdin.text, stdin.taints)
         return scripts.run_file(shell, rest[0], rest[1:], "shell")
     if stdin is EMPTY:
@@ -67,7 +67,7 @@ def _shell_options(words: list[Word]) -> tuple[set[str], list[Word]]:
         options |= set(text[1:])
         if text[-1] in "oO":
             at += 1
-    return options, words[at:]
+    return options, words[at + 1 :] if at < len(words) and words[at].text == "-" else words[at:]  # like `--`
 
 
 def python(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:

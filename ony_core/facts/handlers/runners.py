@@ -5,7 +5,7 @@ from functools import cache
 from itertools import dropwhile, takewhile
 from typing import TYPE_CHECKING
 
-from ony_core.facts import commands, own, paths, scripts
+from ony_core.facts import commands, makefiles, own, paths, scripts
 from ony_core.facts.argv import Line, read
 from ony_core.facts.words import HOLE, UNKNOWN, Flow, Word
 from ony_core.model import UNLISTED
@@ -25,6 +25,7 @@ def make(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
     if "help" in line.traits or line.flags & set(tables().words["only_looks"][program.name]):
         return UNKNOWN
     own.built(shell, program.name)
+    given = dict(w.text.split("=", 1) for w in line.operands if "=" in w.text)
     names = [w.text for w in line.operands if "=" not in w.text]
     traits: set[str] = set()
     for name in names:
@@ -35,7 +36,9 @@ def make(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
         else:
             traits |= scripts.name_traits(name)
     inner = _in_folder(shell, line.value("-C", "--directory"))
-    scripts.make_targets(inner, program.name, names, line.value("-f", "--file", "--makefile"))
+    file = line.value("-f", "--file", "--makefile")
+    if program.name == "make" or file is not None:
+        makefiles.run(inner, names, file, given)
     shell.call.add("command", "project_code", traits=traits)
     return UNKNOWN
 

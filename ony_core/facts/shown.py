@@ -6,7 +6,7 @@ A variable whose value only the running shell knows is judged by its name. What 
 import re
 from typing import TYPE_CHECKING
 
-from ony_core.facts.words import EMPTY, Flow
+from ony_core.facts.words import EMPTY, HOLE, Flow
 from ony_core.taxonomy.tables import Program, tables
 
 if TYPE_CHECKING:
@@ -37,6 +37,11 @@ _IN_TEXT = re.compile(r"(?:(?<![\w./-])env|\$ENV|\bENVIRON)\b(?:\.|\[\s*\"|\s*(?
 def in_text(text: str) -> set[str]:
     """awk's ENVIRON["TOKEN"], jq's env.TOKEN and $ENV.TOKEN, or the whole of jq's env."""
     return {TAINT} if any(not found[1] or secretive(found[1]) for found in _IN_TEXT.finditer(text)) else set()
+
+
+def for_shell(text: str, taints: frozenset[str]) -> str:
+    """Text for a shell of its own: what only the running shell knows becomes a variable, of a secret where it may be one."""
+    return text.replace(HOLE, "${_SECRET}" if TAINT in taints else "${_}")
 
 
 def passed_on(program: Program, flow: Flow) -> Flow:

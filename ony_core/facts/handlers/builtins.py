@@ -46,7 +46,7 @@ def run_text(shell: "Shell", text: str | None, taints: frozenset[str], stdin: Fl
         return UNKNOWN
     if taints & {"network"}:
         shell.call.add("opaque", traits={"network"})
-    return shell.source(text.replace(HOLE, "${_SECRET}" if shown.TAINT in taints else "${_}"), stdin)  # an unknown keeps its name's meaning
+    return shell.source(shown.for_shell(text, taints), stdin)
 
 
 def source(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:

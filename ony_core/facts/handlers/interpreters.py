@@ -80,15 +80,15 @@ def python(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> 
         if text in ("--version", "-V", "--help", "-h", "-VV"):
             shell.call.add("command", program.name, traits=("help",))
             return UNKNOWN
-        if text.endswith("c") and not text.startswith("--"):
+        if text.endswith("c"):
             code = words[at + 1] if at + 1 < len(words) else Word("")
             return _python_text(shell, code.text, code.taints | stdin.taints & {"secret"}, stdin.taints)
-        if text.endswith("m") and not text.startswith("--"):
+        if text.endswith("m"):
             return _module(shell, words[at + 1 :], stdin)
         at += 2 if text in ("-W", "-X", "--check-hash-based-pycs") else 1
     rest = words[at:]
     if not rest or rest[0].text in ("-", *STANDARD_INPUT):
-        if stdin is EMPTY and not rest:
+        if stdin is EMPTY:
             shell.call.add("grant", traits=("open_ended",))
             return UNKNOWN
         return _python_text(shell, stdin.text, stdin.taints)

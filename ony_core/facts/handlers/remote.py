@@ -28,7 +28,7 @@ def ssh(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flo
     if not rest and line.value("-W") is None and not line.flags & {"-N", "-V", "-G", "-Q", "-T"} and stdin.text in (None, ""):
         traits.add("open_ended")
     shell.call.add("command", program.name, (), line.flags, len(line.operands), targets_of(shell.call, line), traits)
-    text = " ".join(w.text for w in rest) if rest else stdin.text
+    text = " ".join(shown.for_shell(w.text, w.taints) for w in rest) if rest else stdin.text
     out = far(shell, text, stdin) if text else EMPTY
     return shown.also(Flow(None, frozenset({"remote_output"})), out)
 

@@ -4,7 +4,7 @@ import re
 import shlex
 from typing import TYPE_CHECKING
 
-from ony_core.facts import commands, files, redirects
+from ony_core.facts import commands, files, redirects, shown
 from ony_core.facts.argv import Line, read
 from ony_core.facts.words import EMPTY, HOLE, NUL, UNKNOWN, Flow, Word, hole
 from ony_core.taxonomy.tables import Program
@@ -193,7 +193,7 @@ def substitute_user(shell: "Shell", program: Program, words: list[Word], stdin: 
         shell.call.add("grant", traits=("as_root",))
         return EMPTY
     with shell.call.lending("as_root"):
-        return shell.child().source(code.text.replace(HOLE, "${_}"), stdin)
+        return shell.child().source(shown.for_shell(code.text, code.taints), stdin)
 
 
 HANDLERS = {

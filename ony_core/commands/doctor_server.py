@@ -38,6 +38,10 @@ def checks(settings: config.Config, folder: Path) -> Iterator[Check]:
 
 
 def _configuration(settings: config.Config) -> str:
+    server = settings.server
+    if server.public_url.startswith("https://") and not (config.own_tls(settings) or server.trusted_proxies):
+        raise OnyError("a TLS proxy stands before this server, and server.trusted_proxies does not name it",
+                       "without it all the world is one address, and anybody's wrong passwords keep everybody out")  # fmt: skip
     sources = {source for source in settings.origin.values() if source != "default"}
     return f"from {', '.join(sorted(sources)) or 'defaults alone'}"
 

@@ -82,6 +82,7 @@ def _restore(args: argparse.Namespace) -> None:
     before = f" What stood there is kept: {said['kept']}" if said["kept"] else ""
     print(f"Restored: {said['rows']} rows of the log, the last of {said['last_time']}.{before}")
     print("Open requests were denied and unused approvals revoked. What was revoked since the backup is not revoked in it: do that again.")
+    print("Recovery codes are gone, passwords and authenticator secrets are the backup's: make new ones where somebody else knew them.")
     return print("Next: start the server, then `ony admin audit declare-restore`, so that connectors can follow.")
 
 

@@ -51,8 +51,8 @@ class Connection(asyncio.Protocol):
     due: by the loop's clock, when `overdue` is to be called. closes: nothing follows the answer that is being made.
     """
 
-    __slots__ = ("_buffer", "_get", "_head", "_listener", "_parked", "_phase", "_read", "_refused", "_task", "_transport", "_uid", "_uids",
-                 "address", "closes", "due", "trusted")  # fmt: skip
+    __slots__ = ("_awaited", "_buffer", "_get", "_head", "_listener", "_parked", "_phase", "_read", "_refused", "_task", "_transport",
+                 "_uid", "_uids", "address", "closes", "due", "trusted")  # fmt: skip
 
     _transport: asyncio.Transport
 
@@ -64,7 +64,7 @@ class Connection(asyncio.Protocol):
         self._head: framing.Head | None = None
         self._task: asyncio.Task[Any] | None = None
         self._parked: Parked | None = None
-        self.address = ""
+        self.address = self._awaited = ""  # awaited: whose body is, where the listener counts it
         self.trusted: Known | None = None
         self.closes = self._get = self._refused = False
 
@@ -100,6 +100,7 @@ class Connection(asyncio.Protocol):
             return
         self._phase, self.due, self._buffer = Phase.GONE, _NEVER, bytearray()
         self._unpark()
+        self._no_body()
         if self._task is None:
             self._listener.forget(self)
         elif self._get:
@@ -211,6 +212,7 @@ class Connection(asyncio.Protocol):
         if head is None or len(self._buffer) < head.length:
             return None
         body, self._head = self._taken(head.length), None
+        self._no_body()
         self._get, self.closes = head.method == "GET", head.closes
         peer = framing.client_of(self.address, head.headers, self._listener.proxies) if self.address else ""
         return Request(head.method, head.path, head.query, head.headers, body, peer, self._uid)
@@ -222,10 +224,17 @@ class Connection(asyncio.Protocol):
             return None
         head = self._head = framing.head(self._taken(end), self._listener.hosts)
         if len(self._buffer) < head.length:
+            self._awaited = self._listener.await_body(self.address, head)
             self._await(Phase.BODY, self._listener.limits.body_s)
             if head.expects_continue:
                 self._transport.write(_CONTINUE)
         return head
+
+    def _no_body(self) -> None:
+        """None is awaited any more."""
+        if self._awaited:
+            self._listener.body_came(self._awaited)
+            self._awaited = ""
 
     def _taken(self, many: int) -> bytes:
         data, self._read = bytes(self._buffer[:many]), 0

@@ -3,6 +3,7 @@
 MUST bound how many connections strangers hold, in all and per address; a connection whose request was authenticated is counted apart,
 so that a flood cannot keep connectors from waiting for their verdicts. MUST give nobody who is known more of those than their share: what
 is beyond it stays among the strangers.
+MUST bound what one client behind a proxy holds: connections of a proxy look alike, and each whose body does not come is a place less.
 MUST tell a client nothing of an unexpected error but that it happened.
 MUST look at every connection's deadline: one clock for all of them, because ten thousand timers are ten thousand pieces of memory.
 """
@@ -41,7 +42,8 @@ VIOLATIONS = Family(
     "ony_http_refused_total", "counter", "Connections ended because their bytes were not a request this server takes.",
     {"reason": frozenset({
         "body_too_large", "content_length", "expectation", "foreign_host", "grammar", "head_too_large", "header_line", "host", "line_end",
-        "method", "request_line", "slow_body", "slow_head", "target", "too_many_headers", "transfer_encoding", "version"})},
+        "method", "request_line", "slow_body", "slow_head", "target", "too_many_bodies",
+        "too_many_headers", "transfer_encoding", "version"})},
 )  # fmt: skip
 TURNED_AWAY = Family("ony_http_turned_away_total", "counter", "Connections ended at once because there were too many.")
 
@@ -97,6 +99,7 @@ class Listener:
         self._strangers: Counter[str] = Counter()  # connections by network, without those that were authenticated
         self._shares: Counter[str] = Counter()  # those that were, by whose they are
         self._trusted = 0
+        self._bodies: Counter[str] = Counter()  # awaited through proxies, by the network of the client
         self._ticking = False
         self._emptied: asyncio.Future[None] | None = None
         self._servers: list[asyncio.Server] = []
@@ -192,6 +195,22 @@ class Listener:
         strangers = len(self.connections) - self._trusted
         alone = new.address == "" or framing.within(new.address, self.proxies)
         return strangers < self.limits.strangers and (alone or self._strangers[framing.network_of(new.address)] < self.limits.per_address)
+
+    def await_body(self, address: str, head: framing.Head) -> str:
+        """Whose body of a request that came through a proxy is awaited from now on; "" for others, who are counted by their connections.
+        Violation where that client has us wait for many already.
+        """
+        if not address or not framing.within(address, self.proxies):
+            return ""
+        client = framing.network_of(framing.client_of(address, head.headers, self.proxies))
+        if self._bodies[client] >= self.limits.per_address:
+            raise Violation(503, "too_many_bodies")
+        self._bodies[client] += 1
+        return client
+
+    def body_came(self, client: str) -> None:
+        """Or never will."""
+        self._uncount(self._bodies, client)
 
     def _has_share(self, who: Known) -> bool:
         return self._shares[who.name] < (self.limits.person if who.person else self.limits.share)

@@ -133,7 +133,7 @@ QUERIES: dict[str, dict[str, Schema]] = {
     },
     "connectors.look": {"wait": {"type": "integer", "minimum": 0, "maximum": 25}},
     "upkeep.lost": {"size": {"type": "integer", "minimum": 1, "maximum": 10**16 - 1}, "root": _like("[0-9a-f]{64}")},
-    "connectors.consistency": dict.fromkeys(("from", "to"), {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}),
+    "connectors.consistency": {word: {"type": "integer", "minimum": 0, "maximum": 2**63 - 1} for word in ("from", "to")},
 }  # fmt: skip
 _SECURITY: dict[str, list[dict[str, list[str]]]] = {
     "connector": [{"connector": []}],

@@ -67,12 +67,13 @@ class Upkeep:
         self._db.execute("UPDATE org SET name = '', policy = '{}', frozen_at = ? WHERE id = ?", (now, self.id))
 
     def settle_after_restore(self, step: int) -> None:
-        """What was valid at the time of the backup must not be valid twice: codes up to `step`, one-time codes, sessions, loose modes.
+        """What was valid at the time of the backup must not be valid twice: codes up to `step`, one-time codes (recovery codes
+        too: which were used since is not known), sessions, loose modes.
 
         The policy's version jumps ahead of every one that a connector may have seen since.
         """
         self._db.execute("UPDATE totp SET last_step = max(last_step, ?) WHERE org_id = ?", (step, self.id))
-        for table in ("enroll_code", "invitation", "web_session"):
+        for table in ("enroll_code", "invitation", "recovery_code", "web_session"):
             self._db.execute(f"DELETE FROM {table} WHERE org_id = ?", (self.id,))
         self._db.execute("UPDATE org SET policy_version = policy_version + ? WHERE id = ?", (_POLICY_JUMP, self.id))
 

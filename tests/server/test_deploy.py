@@ -105,6 +105,8 @@ def doctor(server: Server, **environ: str) -> dict[str, tuple[bool, str]]:
 
 def test_a_server_that_lacks_nothing_passes_and_each_lack_is_named(tmp_path_factory):
     server, settings = Server(tmp_path_factory.mktemp("s")), {**VOICE, "ONY_VOICE_SIGNING_KEY": "PSK_x"}
+    assert "trusted_proxies" in doctor(server, **settings)["configuration"][1]
+    settings["ONY_SERVER_TRUSTED_PROXIES"] = "127.0.0.1"
     found = doctor(server)
     assert not found["running"][0] and "ony serve" in found["running"][1] and not found["voice"][0]
     server.start(**settings)

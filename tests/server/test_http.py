@@ -212,6 +212,29 @@ def test_a_proxy_is_not_counted_per_address_but_all_strangers_are_counted():
         assert three.reply()[0] == 503
 
 
+def test_one_client_behind_a_proxy_has_the_server_wait_for_only_so_many_bodies():
+    """Its connections are the proxy's, so it would otherwise hold the places of everybody behind that proxy."""
+
+    def begins(client: str) -> bytes:
+        return f"POST / HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: {client}\r\nContent-Length: 2\r\n\r\na".encode()
+
+    limits = replace(PATIENT, per_address=2)
+    with Listening(limits, proxies=("127.0.0.1",)) as server, ExitStack() as open_ones:
+        slow = [open_ones.enter_context(server.connect()).say(begins("192.0.2.1")) for _ in range(2)]
+        server.until(lambda: server.listener._bodies["192.0.2.1"] == 2)
+        third = open_ones.enter_context(server.connect()).say(begins("10.0.0.1, 192.0.2.1"))
+        assert (third.reply()[0], third.rest()) == (503, b"")
+        other = open_ones.enter_context(server.connect()).say(begins("192.0.2.2"))
+        server.until(lambda: server.listener._bodies["192.0.2.2"] == 1)
+        assert other.say(b"b").reply()[0] == 200
+        assert slow[0].say(b"b").reply()[0] == 200
+        again = open_ones.enter_context(server.connect()).say(begins("192.0.2.1"))
+        server.until(lambda: server.listener._bodies["192.0.2.1"] == 2)
+        slow[1].sock.close()
+        again.sock.close()
+        server.until(lambda: not server.listener._bodies)
+
+
 def test_waiting_connectors_are_counted_apart_so_that_strangers_cannot_shut_them_out():
     limits = replace(PATIENT, per_address=2, trusted=3)
     with Listening(limits, trusted=of_one_organisation) as server, ExitStack() as open_ones:

@@ -73,7 +73,7 @@ def test_a_label_that_is_missing_is_a_mistake_of_ours():
 
 
 def test_every_reason_that_framing_knows_and_every_route_has_its_own_label():
-    sources = [Path(framing.__file__), Path(framing.__file__).with_name("connection.py")]
+    sources = [Path(framing.__file__).with_name(name) for name in ("framing.py", "connection.py", "http.py")]
     calls = [node for source in sources for node in ast.walk(ast.parse(source.read_text())) if isinstance(node, ast.Call)]
     reasons = {call.args[1].value for call in calls if ast.unparse(call.func) == "Violation"}
     assert reasons == VIOLATIONS.labels["reason"]

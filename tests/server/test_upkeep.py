@@ -15,7 +15,7 @@ from ony_core.connector.statement import verifier
 from ony_core.errors import OnyError, Refused
 from ony_core.handoff import Head
 from ony_core.model import Approver
-from ony_core.server import restoring
+from ony_core.server import factors, restoring
 from ony_core.server.message import Request
 from ony_core.server.upkeep import DAY_S, DECLARED_S, Upkeep
 from ony_core.store import copies
@@ -121,6 +121,17 @@ def test_a_restored_server_verifies_and_nothing_that_was_valid_then_is_valid_aga
     invariants.judge(hall.folder, [])
     assert not (hall.folder / restoring.STAGE).exists()
     hall.reopened(hall.folder)
+
+
+def test_a_recovery_code_that_was_used_after_the_backup_is_not_good_again(hall, tmp_path):
+    code = hall.write(lambda org: factors.new_recovery_codes(org, org.user(hall.owner.user_id), hall.clock))[0]
+    backup = backed_up(hall, tmp_path)
+    assert hall.write(lambda org: factors.spent(org, hall.owner.user_id, code))
+    hall.clock.pass_(1)
+    hall.store.close()
+    restoring.restore(backup, hall.folder, hall.clock)
+    hall.reopened(hall.folder)
+    assert not hall.write(lambda org: factors.spent(org, hall.owner.user_id, code))
 
 
 def test_a_running_server_is_never_restored_over(hall, tmp_path):

@@ -10,11 +10,11 @@ from fnmatch import fnmatchcase
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from ony_core.facts import commands, files, paths
-from ony_core.facts.handlers.network import host_of, url_traits
+from ony_core.facts import commands, edits, files, notebooks, paths
+from ony_core.facts.handlers.network import carries, host_of, url_traits
 from ony_core.facts.secrets import token_shaped
 from ony_core.facts.sql import statements
-from ony_core.facts.words import EMPTY, UNKNOWN, Flow, Word
+from ony_core.facts.words import EMPTY, Word
 from ony_core.model import UNLISTED
 from ony_core.taxonomy.tables import MCP_ANY, PAGE, mcp_program, tables
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ony_core.facts.shell import Shell
 
 MAX_VALUES = 2000
+LONGEST_PATH = 4096  # bytes, PATH_MAX of Linux
 _WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 _URL = re.compile(r"(?:https?|wss?|ftp|file)://", re.IGNORECASE)
 _PATH = re.compile(r"(?:~|\.{1,2}|file:/)?/\S|~$|[\w.-]+/[\w./-]+$")
@@ -37,7 +38,7 @@ def understand(shell: "Shell", tool: str, given: dict[str, Any]) -> None:
     for key, value in _values(shell, given):
         traits |= _argument(shell, kind, key, value)
     judged = _judged(shell, kind, given, known)
-    if kind in ("sql", "run") and not judged:
+    if kind in ("sql", "run", "edit") and not judged:
         kind = UNLISTED  # a statement or command that is nowhere to be seen
     shell.call.add("mcp", mcp_program(known) if known else MCP_ANY, (kind,), args=len(given), traits=traits)
 
@@ -114,11 +115,11 @@ def _values(shell: "Shell", given: dict[str, Any]) -> Iterator[tuple[str, str]]:
 def _argument(shell: "Shell", kind: str, key: str, value: str) -> set[str]:
     """A secret that is handed over, a path of a secret, an address that gives something away."""
     found = {"secret"} if kind != "edit" and token_shaped(value) else set()
-    if len(value) > 4096:
-        return found
+    value = value.strip()
     if _URL.match(value):
         return found | _address(shell, value)
-    if (_is(key, "path_keys") or _PATH.match(value)) and "\n" not in value:
+    value = value.removeprefix("file:")
+    if (_is(key, "path_keys") or _PATH.match(value)) and "\n" not in value and len(value) <= LONGEST_PATH:
         word = Word(value.replace("\0", "?"), glob=bool(re.search(r"[*?\[]", value)) and not value.startswith("*"))
         if "secret" in (where := paths.traits_of(shell.call, shell.cwd, word)) or "ony_files" in where:
             found |= {"secret"}
@@ -130,8 +131,8 @@ def _address(shell: "Shell", value: str) -> set[str]:
     if "local_file" in traits:
         return _argument(shell, "read", "path", value[7:])
     if traits & {"metadata", "drop_host"}:
-        shell.call.add("network", MCP_ANY, ("reads",), args=1, targets=host_of(shell.call, value), traits=traits)
-    return set()
+        shell.call.add("network", MCP_ANY, ("reads",), targets=host_of(shell.call, value), traits=traits)
+    return {"secret"} if "localhost" not in traits and carries(value) else set()
 
 
 def _is(key: str, listed: str) -> bool:
@@ -175,18 +176,11 @@ def _command(shell: "Shell", value: Any) -> bool:
 def _code(shell: "Shell", value: str, page: bool) -> bool:
     """Code for a page, or a cell of a notebook: Python whose lines behind `!` are a shell's."""
     from ony_core.facts.handlers.interpreters import inline
-    from ony_core.facts.python import understand as read_python
 
     if page or re.search(r"=>|\bfunction\b|\b(?:const|let|var|await)\s|;\s*$", value):
         inline(shell, PAGE if page else "node", value, frozenset())
         return True
-    shell_lines = [line.lstrip()[1:] for line in value.split("\n") if line.lstrip().startswith("!")]
-    if value.lstrip().startswith(("%%bash", "%%sh", "%%script")):
-        shell_lines = value.split("\n")[1:]
-    else:
-        read_python(shell, re.sub(r"(?m)^\s*[%!].*$", "", value))
-    if shell_lines:
-        shell.child().source("\n".join(shell_lines))
+    notebooks.cell(shell, value)
     return True
 
 
@@ -202,16 +196,17 @@ def _reads_like_sql(value: str) -> bool:
 
 
 def _edits(shell: "Shell", given: dict[str, Any]) -> bool:
-    """A tool that writes files: each path by itself, as Write and Edit would be."""
-    content = given.get("content", given.get("text"))
+    """A tool that writes files: each path by itself, as Write and Edit would be; whether every path was found."""
     taken = given.get("source", given.get("source_path", given.get("from")))
     into = [v for k, v in given.items() if _is(k, "path_keys") and isinstance(v, str) and v is not taken]
     if isinstance(taken, str) and into:
-        files.transfer(shell, "move", [Word(taken, quoted=True)], Word(into[0], quoted=True), frozenset())
+        files.transfer(shell, "move", [edits.named(taken)], edits.named(into[0]), frozenset())
         return True
     for path in into:
-        flow = Flow(content) if isinstance(content, str) else UNKNOWN
-        files.write_file(
-            shell, Word(path.replace("\0", "?"), quoted=True), flow, frozenset() if isinstance(content, str) else frozenset({"modify"})
-        )
-    return bool(into)
+        edits.written(shell, edits.named(path), given)
+    if not into:
+        for key, value in _values(shell, given):
+            if _is(key, "path_keys"):
+                into.append(value)
+                edits.written(shell, edits.named(value), {})
+    return bool(into) or not any(_PATH.match(value) for _, value in _values(shell, given))

@@ -3,18 +3,18 @@
 import re
 from typing import Any
 
-from ony_core.facts import commands, files, mcp, patches, paths, shown
+from ony_core.facts import commands, edits, files, mcp, patches, paths, shown
 from ony_core.facts.call import Call
+from ony_core.facts.edits import named, text_of
 from ony_core.facts.handlers.network import carries, host_of, url_traits
 from ony_core.facts.secrets import token_shaped
 from ony_core.facts.shell import Shell
-from ony_core.facts.words import EMPTY, HOLE, Flow, Word
+from ony_core.facts.words import EMPTY, Word
 from ony_core.model import UNLISTED
 from ony_core.taxonomy.tables import tables
 
 MOST_FILES = 200  # of one call; more are opaque
 MOST_URLS = 20
-_REPLACED = re.compile(r"(?ms)^=======\n(.*?)^(?:>>>>>>>|\+\+\+\+\+\+\+ REPLACE)")  # a block of SEARCH and REPLACE
 
 
 def understand(call: Call, tool: str, given: dict[str, Any], cwd: str) -> None:
@@ -51,54 +51,16 @@ def _shell(shell: Shell, tool: str, given: dict[str, Any]) -> None:
 
 def _word(given: dict[str, Any]) -> Word | None:
     """The path a tool is given, under whichever key its agent uses."""
-    text = _text(given, "path")
-    return _named(text) if text else None
-
-
-def _named(text: str) -> Word:
-    """A path in which no shell expands anything, and which no byte of zero can stand in."""
-    return Word(text.replace(HOLE, "?"), quoted=True)
-
-
-def _text(given: dict[str, Any], listed: str) -> str | None:
-    return next((given[name] for name in tables().words["tool_keys"][listed] if isinstance(given.get(name), str)), None)
+    text = text_of(given, "path")
+    return named(text) if text else None
 
 
 def _write(shell: Shell, tool: str, given: dict[str, Any]) -> None:
     word = _word(given)
     if word is None:
         shell.call.opaque("unparsed")
-        return
-    before = files.known_content(shell, word)
-    content = _text(given, "content")
-    whole = content is not None and not any(key in given for key in tables().words["tool_keys"]["old"])
-    files.write_file(shell, word, Flow(content if whole else _put_in(given)), frozenset() if whole else frozenset({"modify"}))
-    if before is not None and before.text is not None:
-        files.edited(shell, word, before, _edited(before.text, given))
-
-
-def _steps(given: dict[str, Any]) -> list[Any]:
-    return given["edits"] if isinstance(given.get("edits"), list) else [given]
-
-
-def _put_in(given: dict[str, Any]) -> str:
-    """The new text of every replacement, or what a description of a change adds."""
-    found = [text for step in _steps(given) if isinstance(step, dict) and (text := _text(step, "new"))]
-    sketch, diff = given.get("code_edit"), given.get("diff")
-    found += [sketch] if isinstance(sketch, str) else []
-    if isinstance(diff, str):
-        found += _REPLACED.findall(diff) or re.findall(r"(?m)^\+(?!\+\+ )(.*)", diff) or [diff]
-    return "\n".join(found)
-
-
-def _edited(text: str, given: dict[str, Any]) -> str | None:
-    """The text after one replacement, or after each of a list of them."""
-    for step in _steps(given):
-        old, new = (_text(step, "old"), _text(step, "new")) if isinstance(step, dict) else (None, None)
-        if old is None or new is None or not old:
-            return None
-        text = text.replace(old, new) if step.get("replace_all") is True else text.replace(old, new, 1)
-    return text
+    else:
+        edits.written(shell, word, given)
 
 
 def _delete(shell: Shell, tool: str, given: dict[str, Any]) -> None:
@@ -126,7 +88,7 @@ def _read(shell: Shell, tool: str, given: dict[str, Any]) -> None:
     listed = [v for key in ("paths", "file_paths", "path") if isinstance(given.get(key), list) for v in given[key] if isinstance(v, str)]
     if len(listed) > MOST_FILES:
         shell.call.opaque("too_deep")
-    for one in [word] if word is not None else [_named(text) for text in listed[:MOST_FILES]]:
+    for one in [word] if word is not None else [named(text) for text in listed[:MOST_FILES]]:
         searched = tool in tables().words["tool_keys"]["searches"] and given.get("output_mode") != "files_with_matches"
         files.read_file(shell, one, frozenset({"recursive"}) if searched else frozenset())
     pattern = given.get("glob", given.get("pattern") if tool.lower() in ("glob", "glob_file_search") else None)
@@ -138,7 +100,7 @@ def _read(shell: Shell, tool: str, given: dict[str, Any]) -> None:
 def _fetch(shell: Shell, tool: str, given: dict[str, Any]) -> None:
     """An address, or a prompt with addresses in it. What stands in an address leaves this machine."""
     listed = given.get("urls")
-    text = _text(given, "url") or ""
+    text = text_of(given, "url") or ""
     urls = [text] if "url" in given and text else re.findall(r"https?://[^\s)>\"']+", text)
     if isinstance(listed, list):
         urls = [url for url in listed if isinstance(url, str)]
@@ -147,7 +109,7 @@ def _fetch(shell: Shell, tool: str, given: dict[str, Any]) -> None:
     for url in urls[:MOST_URLS]:
         traits = url_traits(url)
         if "local_file" in traits:
-            files.read_file(shell, _named(url))
+            files.read_file(shell, named(url))
         if carries(url):
             traits |= {"secret"}
         verb = "sends" if "secret" in traits else "reads"
@@ -157,13 +119,13 @@ def _fetch(shell: Shell, tool: str, given: dict[str, Any]) -> None:
 def _search(shell: Shell, tool: str, given: dict[str, Any]) -> None:
     """A search: the words of the query leave this machine."""
     shell.call.add("agent", tool)
-    if token_shaped(_text(given, "query") or ""):
+    if token_shaped(text_of(given, "query") or ""):
         shell.call.add("network", "WebFetch", ("sends",), traits={"secret"})
 
 
 def _type(shell: Shell, tool: str, given: dict[str, Any]) -> None:
     """Input for a program that runs: nothing at all is a look at its output, and a control key can only stop it."""
-    text = _text(given, "typed")
+    text = text_of(given, "typed")
     harmless = text is not None and not text.strip("\x03\x04\x1a\x1b\r\n ")
     shell.call.add("agent", "LookAtOutput" if harmless else tool)
 

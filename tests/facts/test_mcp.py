@@ -111,3 +111,8 @@ def test_no_server_lets_its_destroying_tools_by(server: str) -> None:
 def test_a_title_speaks_of_the_server() -> None:
     assert assessed("stripe__create_refund", {}).lead.title == "Move money through the stripe server"
     assert assessed("unheard__pay", {}).lead.title == "Use a tool of an MCP server that no table knows"
+
+
+@pytest.mark.parametrize(("count", "decision"), [(1999, "pass"), (2001, "hold")])
+def test_more_arguments_than_anybody_looks_at_are_not_waved_through(count: int, decision: str) -> None:
+    assert gate(assessed("x__get_things", {"names": ["a"] * count}), "on") == decision

@@ -113,6 +113,6 @@ def test_a_title_speaks_of_the_server() -> None:
     assert assessed("unheard__pay", {}).lead.title == "Use a tool of an MCP server that no table knows"
 
 
-@pytest.mark.parametrize(("count", "decision"), [(1999, "pass"), (2001, "hold")])
+@pytest.mark.parametrize(("count", "decision"), [(1998, "pass"), (1999, "hold")])
 def test_more_arguments_than_anybody_looks_at_are_not_waved_through(count: int, decision: str) -> None:
     assert gate(assessed("x__get_things", {"names": ["a"] * count}), "on") == decision

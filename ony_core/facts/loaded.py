@@ -31,7 +31,7 @@ _STRING = r"(?:\"((?:[^\"\\\n]|\\.)*)\"|'((?:[^'\\\n]|\\.)*)'|`([^`]*)`)"
 _STARTS = re.compile(
     r"\b(?:exec(?:Sync|File|FileSync|_process|a|aSync)?|spawn(?:Sync)?|system|popen2?e?|shell_exec|passthru|proc_open|sh|bash|zx|execute|shell|run"
     r"|Command(?:::new|Context)?|commandLine|executable|ProcessBuilder|Process\.(?:run|start|Start)|cmd|Cmd|capture[23]e?|add_custom_command|COMMAND|\$)"
-    rf"\s*\(?\s*\[?\s*(?:ctx\s*,\s*)?{_STRING}"
+    rf"\s*\(?\s*\[?\s*(?:ctx\s*,\s*|new\s+String\s*\[\s*\]\s*\{{\s*)?{_STRING}"
 )
 _NEXT = re.compile(rf"\s*\)?\s*\.?(?:args?\s*\(\s*)?[,(&\s]*(?:new\s+String)?\s*[\[{{(]*\s*{_STRING}")
 _DELETES = re.compile(
@@ -88,7 +88,7 @@ def _changed(shell: "Shell", endings: tuple[str, ...]) -> Iterator[tuple[str, st
     seen: set[str] = set()
     for path, made in list(shell.call.made.items()):
         seen.add(path)
-        if made.text and not made.gone and path.endswith(endings) and _within(shell, path):
+        if made.text and path.endswith(endings) and _within(shell, path):
             yield path, made.text[:MOST_TEXT]
     for path in shell.call.place.changed():
         if path not in seen and path.endswith(endings):
@@ -123,10 +123,16 @@ def judged(shell: "Shell", path: str, text: str) -> list[Fact]:
             apart.add("command", "docker", ("run",), traits=("host_mount",))
     else:
         _literals(inner, text)
-    facts = list(apart.facts)
-    if any(f.kind == "grant" for f in facts) and any(f.kind == "network" and f.verb == ("socket",) for f in facts):
-        facts.append(Fact("network", verb=("socket",), traits=("hands_over_shell",)))
-    return [fact for fact in facts if speaks(fact)]
+    return [fact for fact in [*apart.facts, *_together(list(apart.facts))] if speaks(fact)]
+
+
+def _together(facts: list[Fact]) -> list[Fact]:
+    """What facts mean only beside each other: a connection and a shell, or and a secret that is none of the project's."""
+    if not any(fact.kind == "network" and "localhost" not in fact.traits for fact in facts):
+        return []
+    shell = any(fact.kind == "grant" for fact in facts)
+    secret = any(fact.kind == "file" and "secret" in fact.traits and _FAR.intersection(fact.traits) for fact in facts)
+    return [Fact("network", verb=("socket",), traits=(trait,)) for trait, found in (("hands_over_shell", shell), ("secret", secret)) if found]
 
 
 def _lines(text: str) -> list[str]:
@@ -152,19 +158,19 @@ def _literals(shell: "Shell", text: str) -> None:
         while (following := _NEXT.match(text, at)) and len(words) < 24:
             words.append(_quoted(following))
             at = following.end()
-        if " " in words[0].strip() or len(words) == 1:
-            _command(shell, words[0])
+        if len(words) < 3 or " " in words[0].strip():
+            _command(shell, " ".join(words[:2]))  # `Process.Start("rm", "-rf /x")`
         else:
-            commands.run(shell.child(), [Word(word, quoted=True) for word in words], EMPTY)
+            commands.run(shell.child(), [Word(word) for word in words], EMPTY)
     for found in _DELETES.finditer(text):
-        files.delete_file(shell, Word(_quoted(found), quoted=True), frozenset({"recursive"}))
+        files.delete_file(shell, Word(_quoted(found)), frozenset({"recursive"}))
     for found in _BARE.finditer(text):
         _command(shell, next(group for group in found.groups() if group))
 
 
 def _quoted(found: re.Match[str]) -> str:
     text = next(group for group in found.groups() if group is not None)
-    return re.sub(r"\$\{[^}]*\}|#\{[^}]*\}", HOLE, text.replace("\0", "?"))
+    return re.sub(r"\$\{[^}]*\}|#\{[^}]*\}", HOLE, text)
 
 
 def _command(shell: "Shell", text: str) -> None:

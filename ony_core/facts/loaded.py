@@ -132,7 +132,8 @@ def _together(facts: list[Fact]) -> list[Fact]:
         return []
     shell = any(fact.kind == "grant" for fact in facts)
     secret = any(fact.kind == "file" and "secret" in fact.traits and _FAR.intersection(fact.traits) for fact in facts)
-    return [Fact("network", verb=("socket",), traits=(trait,)) for trait, found in (("hands_over_shell", shell), ("secret", secret)) if found]
+    meant = (["hands_over_shell"] if shell else []) + (["secret"] if secret else [])
+    return [Fact("network", verb=("socket",), traits=(trait,)) for trait in meant]
 
 
 def _lines(text: str) -> list[str]:

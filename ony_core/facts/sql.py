@@ -127,7 +127,7 @@ def _says_it_acts(name: str) -> bool:
     """A function somebody wrote, whose name says that it does more than compute."""
     lists = tables().words["sql"]
     parts = name.split("_")
-    return parts[0] not in lists["computing_prefixes"] and len(parts) > 1 and bool(set(parts) & set(lists["acting_parts"]))
+    return name != "truncate" and parts[0] not in lists["computing_prefixes"] and bool(set(parts) & set(lists["acting_parts"]))
 
 
 def _reading_procedure(statement: Statement) -> bool:
@@ -144,6 +144,8 @@ def _by_words(statement: Statement) -> Found:
     traits = set() if grave in ("delete", "update") and "where" in words and not statement.broken else set(_NO_WHERE)
     traits |= _deeds(statement)
     first = statement.first
+    if grave == "load" and "data" in words:
+        grave = "import"
     verb = grave or (first if first in lists["verbs"] and first not in lists["plain"] and first not in lists["reads"] else UNLISTED)
     return verb, frozenset(traits)
 

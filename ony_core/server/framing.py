@@ -21,6 +21,7 @@ MAX_HEAD = 16 * 1024
 MAX_HEADERS = 50
 MAX_BODY = 64 * 1024
 MOST_TAKEN = 4096
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 METHODS = ("GET", "POST")
 
 _taken: set[bytes] = set()  # digests, because a head holds tokens
@@ -127,19 +128,22 @@ def client_of(peer: str, headers: Iterable[tuple[str, str]], proxies: Sequence[s
 
 def within(address: str, networks: Sequence[str]) -> bool:
     """Whether an address is one of these addresses or in one of these networks."""
-    return any(ipaddress.ip_address(address) in ipaddress.ip_network(network) for network in networks)
+    there = _undressed(ipaddress.ip_address(address))
+    return any(there in ipaddress.ip_network(network) for network in networks)
 
 
 @lru_cache(maxsize=1024)
 def network_of(peer: str) -> str:
     """What counts as one address: an IPv6 customer has a /64 to choose from. IPv4 may come dressed as IPv6 (RFC 4291, 2.5.5.2)."""
     try:
-        address = ipaddress.ip_address(peer)
+        address = _undressed(ipaddress.ip_address(peer))
     except ValueError:
         return peer
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        return str(address.ipv4_mapped)
-    return str(ipaddress.ip_network((peer, 64), strict=False)) if address.version == 6 else peer
+    return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else str(address)
+
+
+def _undressed(address: Address) -> Address:
+    return (isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped) or address
 
 
 def _request_line(line: bytes) -> tuple[str, str, str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ony_core.clock import new_id
 from ony_core.server import confirmed
 from ony_core.server.numbers import Numbers
 from ony_core.server.sessions import FULL, Sessions
@@ -18,14 +19,16 @@ THIRD = "+15550100125"
 
 
 class Page:
-    """The owner's session, over real HTTP."""
+    """A session over real HTTP: the owner's, or that of another administrator with this address."""
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: House, email: str = EMAIL) -> None:
         self.house = house
 
         def begin(tx: Any) -> str:
             org = tx.org(tx.org_ids()[0])
-            return Sessions(house.store, house.clock, public_url="", secure=False).begun(org, org.user_by_email(EMAIL), FULL, "")[1]
+            if org.user_by_email(email) is None:
+                org.add_user(new_id("usr", house.clock), email, "admin", "")
+            return Sessions(house.store, house.clock, public_url="", secure=False).begun(org, org.user_by_email(email), FULL, "")[1]
 
         self.token = house.do(house.store.write(begin))
 
@@ -113,6 +116,16 @@ def test_a_persons_first_phone_decides_at_once_and_brings_the_secret(build: Any)
     made = page.post(f"/v1/devices/{said['device_id']}/verify", code=code_in(phone))[1]
     assert made["otpauth_uri"].startswith("otpauth://totp/") and len(made["totp_secret"]) == 32
     assert devices(house)[said["device_id"]].active_from <= house.clock.wall()
+
+
+def test_an_administrator_who_overhears_the_code_does_not_get_somebody_elses_secret(build: Any) -> None:
+    house = build(phones=())
+    page, phone = Page(house), listens(house)
+    path = f"/v1/devices/{page.add(code='')[1]['device_id']}/verify"
+    house.provider.check()
+    status, said = Page(house, "boss@example.com").post(path, code=code_in(phone))
+    assert (status, said["error"]["code"]) == (403, "wrong_code")
+    assert len(page.post(path, code=code_in(phone))[1]["totp_secret"]) == 32
 
 
 def test_nobody_learns_the_code_without_pressing_five(house: House) -> None:

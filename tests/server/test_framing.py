@@ -131,8 +131,10 @@ def test_where_the_bytes_are_cut_makes_no_difference(data, step):
         ("10.0.0.1", "nonsense", "10.0.0.1"),
         ("10.0.0.1", "", "10.0.0.1"),
         ("10.0.0.1", "10.0.0.3", "10.0.0.1"),
+        ("::ffff:10.0.0.1", "198.51.100.1, ::ffff:10.0.0.2", "198.51.100.1"),
     ],
-    ids=["a stranger's word", "a proxy's word", "what the client made up", "two proxies", "not an address", "nothing said", "only proxies"],
+    ids=["a stranger's word", "a proxy's word", "what the client made up", "two proxies", "not an address", "nothing said", "only proxies",
+         "proxies dressed as IPv6"],
 )
 def test_forwarded_addresses_are_believed_of_our_own_proxies_alone(peer, forwarded, who):
     assert framing.client_of(peer, (("x-forwarded-for", forwarded),), ("10.0.0.0/8",)) == who

@@ -39,6 +39,35 @@ def logged(*given, template: str = "%s", name: str = "ony.test", **more) -> dict
     return json.loads(line)
 
 
+def written(stream: io.StringIO) -> list[dict]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_who_is_refused_again_and_again_fills_no_disk_and_pushes_nothing_out():
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logs.JsonLines())
+    handler.addFilter(logs.Calm())
+
+    def say(at: float, template: str = "refused from %s", name: str = "ony.http", many: int = 1) -> None:
+        for _ in range(many):
+            record = logging.LogRecord(name, logging.WARNING, "x.py", 1, template, ("192.0.2.1",), None)
+            record.created = at
+            handler.handle(record)
+
+    say(1000, many=5000)
+    say(1001, "another")
+    say(1002, "one text", name="library", many=60)
+    say(1002, "another text", name="library", many=60)
+    assert len(written(stream)) == logs.MOST + 1 + logs.MOST
+    say(1000 + logs.MINUTE_S)
+    assert written(stream)[-1]["left_out"] == 5000 - logs.MOST
+    say(1001 + logs.MINUTE_S)
+    assert "left_out" not in written(stream)[-1]
+    say(900)  # a clock that was set back silences nothing
+    assert written(stream)[-1]["what"] == "refused from 192.0.2.1" and len(written(stream)) == 2 * logs.MOST + 4
+
+
 def roughly(port: int, head: str, body: bytes) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
         sock.sendall(head.encode() + body)

@@ -5,7 +5,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from ony_core.facts import commands, files
+from ony_core.facts import commands, files, graphql
 from ony_core.facts.argv import Line, read
 from ony_core.facts.secrets import token_shaped
 from ony_core.facts.targets import target
@@ -51,6 +51,7 @@ _QUESTIONS = re.compile(
     r"|_rank_eval|_render/template|_sql(?:/translate)?|_find|_all_docs|points/(?:search|query|scroll|count|recommend|discover)(?:/\w+)?"
     r"|indexes/[^/]+/(?:search|documents/fetch)|multi-search|multi_search|api/v1/(?:query|query_range|series|labels)|select)/?(?:\?[^?]*)?$"
 )
+_GRAPHQL = re.compile(r"(?i)/(?:graphql|gql)(?:/v?\d+)?/?(?:\?[^?]*)?$")
 _QUESTION_BODY = re.compile(r"\s*$|\s*[{\[]|(?:query|q|match\[\]|start|end|step|time|limit)=")
 _OWN_END = re.compile(r"(?i)unix(?:-connect|-client)?:")  # a socket of this computer, as socat spells it
 _FAR_END = re.compile(
@@ -199,7 +200,13 @@ def _files(line: Line) -> list[Word]:
 def _asks(urls: list[Word], line: Line) -> bool:
     """A question that search servers take as a body: plain text to an address whose path only searches."""
     plain = all(value.known and _QUESTION_BODY.match(value.text) for flag, value in line.values if flag in _BODY)
-    return bool(urls) and plain and all(_QUESTIONS.search(u.text) for u in urls)
+    return (bool(urls) and plain and all(_QUESTIONS.search(u.text) for u in urls)) or _asks_graphql(urls, line)
+
+
+def _asks_graphql(urls: list[Word], line: Line) -> bool:
+    bodies = [value for flag, value in line.values if flag in _BODY]
+    asks = bool(bodies) and all(value.known and graphql.only_asks(value.text) for value in bodies)
+    return bool(urls) and asks and all(_GRAPHQL.search(url.text) for url in urls)
 
 
 def _hosts(shell: "Shell", urls: list[Word]) -> tuple[Target, ...]:

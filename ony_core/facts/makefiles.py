@@ -29,10 +29,7 @@ _RULE = re.compile(r"([^\s:#=][^:#=]*?)\s*::?(?![:=])([^;#=]*)(?:;(.*))?", re.DO
 _EXPANSION = re.compile(r"\$\(((?:[^()$]|\([^()$]*\))*)\)|\$\{([^{}$]*)\}|\$([@<^*?%+|])")
 _NAME = re.compile(r"[A-Za-z_]\w*")
 _UNKNOWN = "\2{_}"  # in the shell's words; \2 stands for the shell's own `$`
-_USUAL = {
-    "MAKE": "make", "CC": "cc", "CXX": "c++", "CPP": "cc -E", "LD": "ld", "AR": "ar", "AS": "as", "RM": "rm -f", "CURDIR": ".",
-    **dict.fromkeys(("CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS", "LDLIBS", "LOADLIBES", "ARFLAGS", "TARGET_ARCH"), ""),
-}
+_USUAL = {"MAKE": "make", "CC": "cc", "CXX": "c++", "CPP": "cc -E", "LD": "ld", "AR": "ar", "AS": "as", "RM": "rm -f", "CURDIR": "."}
 
 
 class Recipe(NamedTuple):
@@ -103,8 +100,6 @@ class _Makefile:
         from ony_core.facts.scripts import content_of
 
         for name in names:
-            if "\2" in name:
-                continue
             self.included += 1
             if self.included > MOST_INCLUDES:
                 self.shell.call.opaque("too_deep")

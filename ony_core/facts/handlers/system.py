@@ -106,7 +106,7 @@ def by_port(shell: "Shell", program: Program, words: list[Word], stdin: Flow) ->
     kills = program.name != "fuser" or line.flags & {"-k", "--kill"}
     bare = program.name != "fuser" or line.value("-n", "--namespace") is not None
     ports = [re.fullmatch(r"(\d{4,5})" + ("" if bare else "/(?:tcp|udp)"), word.text) for word in named]
-    if kills and ports and all(port and int(port[1]) > _OF_THE_MACHINE for port in ports) and not line.flags & {"-m", "-M", "--mount"}:
+    if kills and ports and all(port and int(port[1]) > _OF_THE_MACHINE for port in ports) and not line.flags & {"-m", "--mount"}:  # `-TERM` is no `-M`
         line.traits.add("dev_server")
     return commands.finish(shell, line, stdin)
 

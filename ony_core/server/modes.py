@@ -49,6 +49,7 @@ def change(org: Org, keyring: Keyring, connector: rows.Connector, wish: dict[str
     if down:
         until = min(until or _FOREVER, clock.wall() + 60 * DOWN_MINUTES)
     if wish["session"] == "":
+        _outlasting(org, connector.id, wish["mode"], until)
         org.drop_modes(connector.id, MODES[: _rank(wish["mode"])])
     org.set_mode(rows.Mode(connector.id, wish["session"], wish["mode"], until, 0))
     org.bump_policy()
@@ -69,6 +70,14 @@ def _down(org: Org, connector_id: str, session: str, mode: str, until: int) -> b
     own, standing = org.mode(connector_id, session), current(org, connector_id, session)
     shortened = own is not None and _rank(own.mode) > _rank("on") and (until or _FOREVER) < (own.until or _FOREVER)
     return mode == "off" or _rank(mode) < _rank(standing) or shortened
+
+
+def _outlasting(org: Org, connector_id: str, mode: str, until: int) -> None:
+    """A stricter default takes sessions with it. One whose own strict mode would have lasted longer stays so, in the stricter."""
+    for own in org.modes(connector_id):
+        strict = own.session != "" and _rank("on") < _rank(own.mode) < _rank(mode)
+        if strict and (own.until or _FOREVER) > (until or _FOREVER):
+            org.set_mode(rows.Mode(connector_id, own.session, mode, own.until, 0))
 
 
 def _rank(mode: str) -> int:

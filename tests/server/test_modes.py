@@ -94,6 +94,20 @@ def test_a_session_cannot_prepare_itself_against_a_stricter_default(hall, prepar
     assert stands(hall) == "away"
 
 
+@pytest.mark.parametrize("minutes", [1, 120, None], ids=["shorter", "longer", "for good"])
+def test_a_stricter_default_that_ends_sooner_leaves_no_session_laxer_than_it_was(hall, minutes):
+    """Or an agent cuts a session's own strict mode short without a code, by a moment of a default that is stricter still."""
+    assert wishes(hall, "here", minutes=60) == ""
+    hall.clock.pass_(1)
+    assert wishes(hall, "away", session="", minutes=minutes) == ""
+    assert stands(hall) == "away"
+    hall.clock.pass_(120)
+    assert stands(hall) == "away"
+    assert wishes(hall, "on") == "code_needed"
+    hall.clock.pass_(2 * 3600)
+    assert stands(hall) == ("away" if minutes is None else "on")
+
+
 def test_a_stricter_session_keeps_its_mode_when_the_default_rises(hall):
     assert wishes(hall, "away", minutes=600) == ""
     assert wishes(hall, "here", session="", minutes=60) == ""

@@ -68,7 +68,7 @@ def find(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
             continue
         if text == "-delete":
             for folder in _below(shell, folders, named, _filtered(words)):
-                whole = frozenset({"many"}) if _filtered(words) else frozenset({"many", "recursive"})
+                whole = frozenset() if _filtered(words) else frozenset({"recursive"})
                 whole |= {"empty_ones"} if _only_empty(words) else frozenset()
                 files.delete_file(shell, folder if _is_named(folder) else Word(folder.text.rstrip("/") + "/*", True), whole)
         elif text in ("-fprint", "-fprint0", "-fls", "-fprintf") and at + 1 < len(words):
@@ -81,14 +81,9 @@ def find(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
 
 
 def _only_empty(words: list[Word]) -> bool:
-    """Whether nothing but empty folders is found: `-type d -empty`, with nothing that turns it round or stands beside it."""
+    """Whether nothing but empty folders can go: `-type d … -delete` takes no other folder, if nothing turns it round or stands beside it."""
     texts = [word.text for word in words]
-    return (
-        "-empty" in texts
-        and ("-type", "d") in pairwise(texts)
-        and texts[-1] == "-delete"
-        and not {"!", "-not", "-o", "-or", ",", "(", "-delete"} & set(texts[:-1])
-    )
+    return ("-type", "d") in pairwise(texts) and not {"!", "-not", "-o", "-or", ",", "(", "-delete"} & set(texts[:-1])
 
 
 def _find_runs(shell: "Shell", words: list[Word], at: int, folders: list[Word]) -> int:
@@ -118,7 +113,7 @@ def _below(shell: "Shell", folders: list[Word], named: str, filtered: bool) -> l
     for folder in folders:
         inside = filtered and "project_root" in paths.traits_of(shell.call, shell.cwd, folder)
         text = folder.text.rstrip("/") + ("/found" if inside else "") + (f"/{named}" if named else "")
-        narrowed.append(Word(text or "/", folder.glob or bool(named), folder.quoted, folder.taints | ({"named"} if named else set())))
+        narrowed.append(Word(text, bool(named), folder.quoted, folder.taints | ({"named"} if named else set())))
     return narrowed
 
 
@@ -153,7 +148,7 @@ def sed(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flo
     unread = any(script.text.strip() == HOLE for script in scripts)
     shell.call.add("command", program.name, args=len(operands), traits={"runs_code"} if unread or any(d.runs for d in does) else set())
     for target in (name for d in does for name in d.writes):
-        files.write_file(shell, Word(target, quoted=True), UNKNOWN)
+        files.write_file(shell, Word(target), UNKNOWN)
     plain = not sources and not line.flags & {"-n", "--quiet", "--silent", "-z", "--null-data"}
     taints = stdin.taints
     for word in operands:
@@ -185,7 +180,7 @@ def _backups(shell: "Shell", words: list[Word], operands: list[Word]) -> None:
     """`sed -i.bak`: the copy beside each file is the session's own, if nothing stood there."""
     given = (re.match(r"(?:-[nErsuz]*i|--in-place=)(.+)", w.text) for w in words)
     ending = next((m[1] for m in given if m), "")
-    for word in operands if ending and "*" not in ending else []:
+    for word in operands if ending else []:
         own.made_if_absent(shell, word.part(word.text + ending))
 
 
@@ -212,8 +207,7 @@ def awk(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flo
         shows |= shown.in_text(script.text)
         _awk_runs(shell, script.text, traits)
         for found in _AWK_WRITE.finditer(script.text):
-            if not found[1].startswith("/dev/std"):
-                files.write_file(shell, Word(found[1]), UNKNOWN)
+            files.write_file(shell, Word(found[1]), UNKNOWN)
         if script.text.strip() == HOLE:
             traits.add("runs_code")
     shell.call.add("command", program.name, args=len(operands), traits=traits)
@@ -257,7 +251,7 @@ def dd(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow
     shell.call.add("command", program.name, args=len(words), traits={"help"} if any(w.text in program.help for w in words) else ())
     taints = stdin.taints
     pairs = [(w.text.partition("=")[0], w.part(w.text.partition("=")[2])) for w in words]
-    nothing = any(name == "if" and value.text == "/dev/null" for name, value in pairs)  # what it writes is emptied
+    nothing = any(value.text == "/dev/null" for _, value in pairs)  # what it writes is emptied
     for name, value in pairs:
         if name == "if":
             taints |= files.read_file(shell, value)
@@ -268,18 +262,15 @@ def dd(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow
 
 
 _TAR_RUNS = ("--to-command", "-I", "--use-compress-program", "-F", "--info-script", "--rsh-command")
-_PACKERS = ("", "gzip", "zstd", "xz", "pigz", "lz4", "bzip2")
 
 
 def archive(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
     """tar: creating reads, extracting writes below the folder; some options run programs."""
-    if words and words[0].text[:1].isalpha():
+    if words and words[0].text[:1] != "-":
         words = [words[0].part("-" + words[0].text), *words[1:]]
     line, _ = read(program, words)
     for value in line.all(*_TAR_RUNS):  # also behind others of one dash, `-cI x`, which the table of escapes does not take apart
-        text = value.text.partition("exec=")[2] if value.text.startswith("exec=") else value.text
-        if text not in _PACKERS:
-            shell.child().source(text.replace(HOLE, "${_}"))
+        shell.child().source(value.text.replace(HOLE, "${_}"))
     commands.flag_values(shell, line)
     folders = line.all("-C", "--directory") or [Word(".")]
     file = line.value("-f", "--file")
@@ -287,7 +278,7 @@ def archive(shell: "Shell", program: Program, words: list[Word], stdin: Flow) ->
     taints = stdin.taints | (made.taints if made else frozenset())
     creates = bool(line.flags & {"-c", "--create", "-r", "--append", "-u", "--update", "-A"})
     prints = bool(line.flags & {"-O", "--to-stdout"})
-    if not creates and not prints and line.flags & {"-x", "--extract"}:
+    if not prints and line.flags & {"-x", "--extract"}:
         files.write_file(shell, folders[-1], Flow(None, taints), frozenset({"recursive", "placed"}))
     for word in line.operands if creates or prints else []:
         for whole in (_within(folder, word) for folder in folders):
@@ -327,7 +318,7 @@ def fd(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow
     named = re.sub(r"[\\^$]", "", pattern)  # a name, where the pattern is as plain as one
     if not re.fullmatch(r"[.*-]*\w[\w.*-]*", named):
         named = f"*.{ending.text}" if ending is not None else ""
-    filtered = ending is not None or pattern not in ("", ".") or bool(line.flags & _FD_FILTERS)
+    filtered = pattern not in ("", ".") or bool(line.flags & _FD_FILTERS)
     while at < len(words):
         end = next((i for i in range(at, len(words)) if words[i].text == ";"), len(words))
         inner = [w.part(_FD_FOUND.sub("{}", w.text)) for w in words[at + 1 : end]]
@@ -403,7 +394,6 @@ def editor(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> 
     traits = {"runs_code"} if any(_EDITOR_RUNS.search(text) or HOLE in text for text in given) else set()
     if stdin.text is None and program.name in ("ed", "ex"):
         traits.add("runs_code")
-    line.traits.discard("unknown_word")
     for word in line.operands if any(_EMPTIES.search(text) for text in given) else []:
         files.write_file(shell, word, EMPTY)
     return commands.finish(shell, line, Flow(None, stdin.taints), frozenset(traits))

@@ -100,13 +100,16 @@ def by_name(shell: "Shell", program: Program, words: list[Word], stdin: Flow) ->
 
 
 def by_port(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
-    """fuser -k, kill-port: whoever listens on a port that any user may open is a developer's server; a file may be open in anything."""
+    """fuser -k, kill-port: whoever listens on a port that any user may open, and that no database is known by,
+    is a developer's server; a file may be open in anything."""
     line, _ = read(program, words)
     named = [*line.operands, *line.all("--port", "-p")]
     kills = program.name != "fuser" or line.flags & {"-k", "--kill"}  # `-M` has no say where a port is named
     bare = program.name != "fuser" or line.value("-n", "--namespace") is not None
+    data = tables().words["names"]["data_ports"]
     ports = [re.fullmatch(r"(\d{4,5})" + ("" if bare else "/(?:tcp|udp)"), word.text) for word in named]
-    if kills and ports and all(port and int(port[1]) > _OF_THE_MACHINE for port in ports) and not line.flags & {"-m", "--mount"}:
+    developers = [port and int(port[1]) > _OF_THE_MACHINE and port[1] not in data for port in ports]
+    if kills and ports and all(developers) and not line.flags & {"-m", "--mount"}:
         line.traits.add("dev_server")
     return commands.finish(shell, line, stdin)
 

@@ -126,8 +126,7 @@ def unlisted(shell: "Shell", argv: list[Word]) -> Flow:
     if told and any(not word.known for word in argv):
         traits.add("unknown_word")
     shell.call.add("command", UNLISTED, args=len(argv) - 1, targets=told, traits=traits)
-    taints = frozenset(t for w in argv for t in w.taints)
-    return Flow(None, taints | {"unlisted_output"})
+    return Flow(None, frozenset(t for w in argv for t in w.taints))
 
 
 def plain(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:

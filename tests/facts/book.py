@@ -54,6 +54,8 @@ CONTEXTS = {
     "git_remote": "origin",
     "kube_context": "staging",
     "workspace": "staging",
+    "ignored:/shop/cached.json": "yes",
+    "ignored:/shop/target": "yes",
     "workspace:/shop/infra": "staging",  # what the folder is set to
     "workspace:/shop/live": "eu-prod",
     "workspace:/shop/odd": "AKIAIOSFODNN7EXAMPLE",

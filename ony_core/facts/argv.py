@@ -41,7 +41,7 @@ def read(program: Program, words: list[Word], stop_at_operand: int = -1) -> tupl
         text = word.text
         at += 1
         if only_operands or len(text) < 2 or text[0] not in "-+" or (text[0] == "+" and "+" not in program.help):
-            if stop_at_operand == len(line.operands) and stop_at_operand >= 0:
+            if stop_at_operand == len(line.operands):
                 line.verb, line.blind = verb.words(), verb.blind
                 return line, words[at - 1 :]
             if not verb.take(word):
@@ -63,14 +63,13 @@ def _flag(line: Line, word: Word, words: list[Word], at: int, asked: frozenset[s
     program, text = line.program, word.text
     bound = verb.values()
     valued = program.values | bound if bound else program.values
-    long = text.startswith("--") or (program.single_dash and not _short(program, text))
-    if not long:
+    if not (text.startswith("--") or program.single_dash):
         return _cluster(line, word, words, at, asked, valued, verb)
     name, equals, value = text.partition("=")
     canonical = _spelled(program, name, asked | valued, verb)
     _note(line, canonical)
     if canonical != name:  # a beginning that fits several flags counts as all of them
-        line.flags.update(flag for flag in asked if flag.startswith(name) and flag.startswith("--") and len(name) > 2)
+        line.flags.update(flag for flag in asked if flag.startswith(name) and len(name) > 2)
     if equals:
         line.values.append((canonical, word.part(value)))
         if value in ("false", "0", "no") and canonical not in valued:
@@ -79,10 +78,6 @@ def _flag(line: Line, word: Word, words: list[Word], at: int, asked: frozenset[s
         line.values.append((canonical, words[at]))
         return at + 1
     return at
-
-
-def _short(program: Program, text: str) -> bool:
-    return len(text) == 2
 
 
 def _cluster(line: Line, word: Word, words: list[Word], at: int, asked: frozenset[str], valued: frozenset[str], verb: "_Verb") -> int:
@@ -161,8 +156,6 @@ class _Verb:
             return False
         if self.last:
             return self._scan(word.text)
-        if not self.trie:
-            return False
         if not word.known and self.blind is None:
             self.blind = tuple(self.found)
         match = _child(self.program.name, tuple(self.found), word.text)
@@ -204,7 +197,7 @@ def _child(program: str, path: tuple[str, ...], text: str) -> str:
         return text
     from fnmatch import fnmatchcase
 
-    short = _cut_short(program, path, text) if text and tables().programs[program].abbreviates else None
+    short = _cut_short(program, path, text) if tables().programs[program].abbreviates else None
     return short or next((w for w in trie if "*" in w and fnmatchcase(text, w)), UNLISTED)
 
 

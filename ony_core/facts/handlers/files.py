@@ -81,7 +81,7 @@ def find(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
 
 
 def _only_empty(words: list[Word]) -> bool:
-    """Whether nothing but empty folders can go: `-type d … -delete` takes no other folder, if nothing turns it round or stands beside it."""
+    """Whether nothing but empty folders can go: `-type d … -delete` takes no others, if nothing turns it round or stands beside it."""
     texts = [word.text for word in words]
     return ("-type", "d") in pairwise(texts) and not {"!", "-not", "-o", "-or", ",", "(", "-delete"} & set(texts[:-1])
 

@@ -53,7 +53,7 @@ def _below_own_folder(shell: "Shell", path: str) -> bool:
     while path := path.rpartition("/")[0]:
         above = shell.call.made.get(path)
         if above is not None:
-            return above.folder and not above.gone and not above.taints - {"network"}
+            return above.folder and not above.taints - {"network"}
     return False
 
 
@@ -132,7 +132,7 @@ def holds_moved(shell: "Shell", word: Word) -> bool:
     return any(
         path == here or path.startswith(here.rstrip("/") + "/") or here.startswith(path + "/")
         for path, made in shell.call.made.items()
-        if "moved_in" in made.taints and not made.gone
+        if "moved_in" in made.taints
     )
 
 

@@ -84,7 +84,7 @@ def location(path: str, root: str, glob: bool = False) -> str:
     here = spare or "/"
     if here.startswith("/dev/") and not _lists()["tmp"].match(here):
         return "sink" if _lists()["sink"].match(here) else "socket" if here.startswith(("/dev/tcp/", "/dev/udp/")) else "device"
-    if here == "/" or here == HOLE:
+    if here == "/":
         return "root"
     own = not _lists()["system"].match(root) or _lists()["project_homes"].match(root)
     if root not in ("/", "~", "/tmp") and own:  # noqa: S108  a name in the call that is judged
@@ -118,7 +118,7 @@ def _kinds() -> tuple[tuple[str, Pattern[str], Pattern[str] | None], ...]:
 @lru_cache(maxsize=8192)
 def _listed(path: str, glob: bool) -> frozenset[str]:
     found = {name for name, pattern, but in _kinds() if pattern.match(path) and not (but and but.match(path))}
-    if glob and "secret" not in found and _glob_meets_secret(path):
+    if glob and _glob_meets_secret(path):
         found.add("secret")
     if glob:
         found |= _glob_meets_the_gate(path)
@@ -138,20 +138,16 @@ def _glob_meets_secret(path: str) -> bool:
     return any(fnmatchcase(known, name) for known in tables().words["names"]["secret_files"])
 
 
+_GUARDED = {"agent_settings": (".claude", ".codex"), "ony_files": (".ony", "ony-data")}
+
+
 def _glob_meets_the_gate(path: str) -> set[str]:
     """`rm .claude/*`, `rm -rf ~/.o*`, `rm -rf ony-d*`: a pattern below, or that matches, a folder of settings or of Ony."""
     from fnmatch import fnmatchcase
 
-    folder = dirname(path)
-    guarded = {"agent_settings", "ony_files"}
-    names = ({".claude", ".codex"}, {".ony", "ony-data"})
-    meets = {
-        kind
-        for kind, known in zip(("agent_settings", "ony_files"), names, strict=True)
-        for part in path.split("/")
-        if re.search(r"[*?\[]", part) and part.startswith((".", "ony")) and any(fnmatchcase(name, part) for name in known)
-    }
-    return meets | (guarded & _listed(folder, False) if not re.search(r"[*?\[]", folder) else set())
+    parts = [part for part in path.split("/") if re.search(r"[*?\[]", part) and part.startswith((".", "ony"))]
+    meets = {kind for kind, names in _GUARDED.items() if any(fnmatchcase(name, part) for part in parts for name in names)}
+    return meets | ({"agent_settings"} & _listed(dirname(path), False))  # of Ony's own folders the lists name all that is in them
 
 
 @cache

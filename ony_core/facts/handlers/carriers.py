@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ony_core.facts import commands, files
 from ony_core.facts.argv import Line, read
+from ony_core.facts.handlers.files import behind_host
 from ony_core.facts.handlers.network import url_traits
 from ony_core.facts.handlers.remote import far
 from ony_core.facts.sql import statements
@@ -152,17 +153,12 @@ def copied(shell: "Shell", ends: list[Word]) -> frozenset[str]:
         return frozenset()
     far_sources = [bool(_REMOTE.match(word.text)) for word in ends[:-1]]
     for word, remote in zip(ends[:-1], far_sources, strict=True):
-        files.read_file(shell, word if not remote else word.part(_behind_host(word.text)))
+        files.read_file(shell, word if not remote else word.part(behind_host(word.text)))
     if _REMOTE.match(ends[-1].text):
         return frozenset()
     if ends[-1].text != "-":
         files.write_file(shell, ends[-1], Flow(None, frozenset({"network"})))
     return frozenset({"receives"}) if all(far_sources) else frozenset()
-
-
-def _behind_host(text: str) -> str:
-    """The path of `s3://bucket/path` or `pod:/path`, to be judged by its name."""
-    return re.sub(r"^(?:\w+://[^/]*/?|[^/]*:)", "", text) or "."
 
 
 def ansible(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:

@@ -344,7 +344,10 @@ def sync(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Fl
     dry = bool(line.flags & {"-n", "--dry-run", "--list-only"})
     *sources, into = line.operands or [Word("")]
     for source in sources:
-        taints |= frozenset({"network"}) if remote(source) else files.read_file(shell, source, frozenset({"recursive"}))
+        if remote(source):
+            taints |= files.read_file(shell, source.part(behind_host(source.text))) | {"network"}
+        else:
+            taints |= files.read_file(shell, source, frozenset({"recursive"}))
     if (remote(into) or (into.text.startswith(HOLE) and program.name == "rsync")) and sources:  # `"$DEST"` may name another machine
         traits |= (set() if dry else {"sends"}) | (taints & {"secret"})
     elif sources and not dry:
@@ -379,6 +382,11 @@ def remote(word: Word) -> bool:
 _EDITOR_RUNS = re.compile(
     r"(?<![A-Za-z])!|system\s*\(|\b(?:delete|rename|writefile|execute|feedkeys)\s*\(|\bterm|\b(?:lua|py3?|python3?|perl|ruby|tcl|source|so)\b|shell|process|delete-|url-|call-|load|eval\s*\("
 )
+
+
+def behind_host(text: str) -> str:
+    """The path of `s3://bucket/path` or `pod:/path`, to be judged by its name."""
+    return re.sub(r"^(?:\w+://[^/]*/?|[^/]*:)", "", text) or "."
 
 
 # all lines are deleted: `%d`, `,d`, `1,$d` as a command of its own, `ggdG` typed in

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ony_core.facts import commands, files, paths, shown
 from ony_core.facts.argv import Line, read
-from ony_core.facts.handlers.files import _ssh_option
+from ony_core.facts.handlers.files import _ssh_option, behind_host
 from ony_core.facts.own import note, noted
 from ony_core.facts.targets import targets_of
 from ony_core.facts.words import EMPTY, HOLE, Flow, Word
@@ -51,6 +51,8 @@ def container(shell: "Shell", program: Program, words: list[Word], stdin: Flow) 
         for word in line.operands:
             if ":" not in word.text:
                 files.read_file(shell, word, frozenset({"recursive"}))
+            elif word is not line.operands[-1]:
+                files.read_file(shell, word.part(behind_host(word.text)))
     commands.finish(shell, line, stdin, mounts(shell, line) | _from_pod(shell, program, line) | _own(shell, line))
     if not runs or "help" in line.traits:
         return Flow(None)

@@ -33,7 +33,8 @@ def test_a_random_run_has_no_shape_of_a_token() -> None:
 
 TOKENS = [
     "eyJhbGciOiJIUzI1NiJ9", "AKIAEXAMPLEEXAMPLE", "ASIAEXAMPLEEXAMPLE", "ghp_exampleexample", "github_pat_example", "glpat-exampleexample",
-    "xoxb-example", "sk-exampleexample", "sk_live_example", "rk_test_example", "AIzaExampleExampleExample", "ya29.example", "npm_exampleexample",
+    "xoxb-example", "sk-exampleexample", "sk_live_example", "rk_test_example", "AIzaExampleExampleExample", "ya29.example",
+    "npm_exampleexample",
     "pypi-exampleexample", "dop_v1_exampleexample", "hvs.example", "SG.example", "key-0123456789abcdef",
 ]  # fmt: skip
 MASKED: dict[str, tuple[str, str]] = {

@@ -215,13 +215,16 @@ def language(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -
     return UNKNOWN
 
 
+_PARAMETER = re.compile(r"--?\w|/[A-Za-z?]+$|-\?$")  # of pwsh; a path may begin with a stroke, too
+
+
 def powershell(shell: "Shell", program: Program, words: list[Word], stdin: Flow) -> Flow:
     """pwsh: -Command text (all that follows), -File script, -EncodedCommand, or standard input. Parameters may be cut short."""
     from ony_core.facts import scripts
     from ony_core.facts.powershell import program_text
 
     at = 0
-    while at < len(words) and words[at].text[:1] in ("-", "/") and len(words[at].text) > 1:
+    while at < len(words) and _PARAMETER.match(words[at].text):
         flag = words[at].text.lower().lstrip("-/")
         at += 1
         if flag in ("help", "h", "?") or (flag in ("version", "v") and at == len(words)):
@@ -229,14 +232,14 @@ def powershell(shell: "Shell", program: Program, words: list[Word], stdin: Flow)
             return UNKNOWN
         if flag in ("noexit", "noe", "i", "interactive"):
             shell.call.add("grant", traits=("open_ended",))
-        if flag == "ec" or (flag[:1] == "e" and "encodedcommand".startswith(flag)):
+        if flag == "ec" or "encodedcommand".startswith(flag):
             shell.call.opaque("decoded")
             return UNKNOWN
-        if (flag[:1] == "c" and "command".startswith(flag)) or flag == "commandwithargs":
+        if flag == "cwa" or "commandwithargs".startswith(flag):
             if [w.text for w in words[at:]] == ["-"]:
                 return program_text(shell, stdin.text, stdin.taints)
             return program_text(shell, " ".join(w.text for w in words[at:]), _taints(words[at:]))
-        if flag[:1] == "f" and "file".startswith(flag):
+        if "file".startswith(flag):
             break
         at += flag in (
             "executionpolicy",

@@ -51,7 +51,7 @@ def written(known: Names, node: ast.Call, given: list[ast.expr]) -> str | None:
         named = [part for part in ast.walk(within) if isinstance(part, ast.Name) and part.id == name.id and part is not name]
         uses = [*sorted(named, key=lambda use: (use.lineno, use.col_offset))]
     methods = [known.parents.get(id(use)) for use in uses]
-    calls = [known.parents.get(id(method)) if isinstance(method, ast.Attribute) and method.attr == "write" else None for method in methods]
+    calls = [known.parents.get(id(method)) if isinstance(method, ast.Attribute) else None for method in methods]
     texts = [known.text(call.args[0]) if isinstance(call, ast.Call) and call.args else None for call in calls]
     return "".join(text or "" for text in texts) if texts and None not in texts else None
 
@@ -61,11 +61,14 @@ def _call(module: str, function: str, given: list[ast.expr]) -> ast.Call:
 
 
 def _spelled(call: ast.Call) -> list[ast.expr]:
-    """`force=True` is `--force`, `m="text"` is `-m text`."""
+    """`force=True` is `--force`, `m="text"` is `-m text`, `force=False` is nothing."""
     found: list[ast.expr] = []
     for keyword in call.keywords:
+        value = keyword.value.value if isinstance(keyword.value, ast.Constant) else ""
+        if value is False or value is None:
+            continue
         if keyword.arg is not None:
             found.append(ast.Constant(f"-{keyword.arg}" if len(keyword.arg) == 1 else f"--{keyword.arg.replace('_', '-')}"))
-        if not (isinstance(keyword.value, ast.Constant) and keyword.value.value is True):
+        if value is not True:
             found.append(keyword.value)
     return found

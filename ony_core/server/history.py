@@ -31,7 +31,9 @@ class History:
         self._store = store
 
     async def handoffs(self, request: Request, caller: Caller) -> Response:
-        """?state= risk= action= connector= session= decided_by= from= to= before= limit=: newest first; `next` is the next `before`."""
+        """?state= risk= action= connector= session= decided_by= from= to= before= limit=: newest first; `next` is the next `before`.
+        A page may have fewer, or none, and a `next` all the same: only so many are looked through for one.
+        """
         wish = _filters(request.query)
         limit = wish.pop("limit", PAGE)
         found = self._store.read(lambda tx: _page(tx.org(caller.user.org_id), limit, wish))
@@ -54,7 +56,9 @@ class History:
 def _page(org: Org, limit: int, wish: dict[str, Any]) -> dict[str, Any]:
     found = org.history(limit + 1, **wish)
     names = _Names(org)
-    return {"handoffs": [names.shown(row) for row in found[:limit]], "next": found[limit - 1].id if len(found) > limit else None}
+    from_there = {name: wish[name] for name in ("before", "since", "until") if name in wish}
+    after = found[limit - 1].id if len(found) > limit else org.history_looked_to(**from_there)
+    return {"handoffs": [names.shown(row) for row in found[:limit]], "next": after}
 
 
 def _whole(org: Org, request_id: str) -> dict[str, Any]:

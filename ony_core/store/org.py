@@ -30,6 +30,8 @@ _OPEN = (  # the few that are not settled, by the index of them: its own words, 
     f"SELECT {columns(rows.Handoff)} FROM handoff INDEXED BY handoff_waiting WHERE org_id = ?"
     " AND state IN ('pending', 'ringing', 'approved')"
 )
+_FROM_PLACE = " AND created_at >= ? AND created_at < ? AND created_at <= ? AND (created_at < ? OR id < ?) ORDER BY created_at DESC, id DESC"
+LOOKED_THROUGH = 20_000  # requests at a time: whoever looks for what there is none of keeps nobody waiting
 _LONGEST_WAIT_S = 900  # a handoff is rung within its deadline
 _FOREVER = 1 << 62
 _WANTED = frozenset({"state", "risk", "action", "connector_id", "session", "decided_by"})
@@ -296,21 +298,35 @@ class Org(People, Upkeep):
     def history(self, limit: int, *, before: str = "", since: int = 0, until: int = _FOREVER, **wanted: str) -> list[rows.Handoff]:
         """Newest first, of those made from `since` until just before `until`; before: the request after which the page begins.
 
-        wanted: state, risk, action, connector_id, session, decided_by.
+        wanted: state, risk, action, connector_id, session, decided_by; looked for among the next LOOKED_THROUGH requests alone.
         """
         if not wanted.keys() <= _WANTED:
             raise ValueError("not a column to look for")
-        last = self.handoff(before) if before else None
-        if before and last is None:
+        place = self._place(before)
+        if place is None:
             return []
         names = "".join(f" AND {name} = ?" for name in wanted)  # names from the closed set above
-        place = (last.created_at, last.created_at, last.id) if last else (_FOREVER, _FOREVER, "")
         found = self._db.execute(
-            f"{_HANDOFF} AND created_at >= ? AND created_at < ? AND created_at <= ? AND (created_at < ? OR id < ?){names}"
-            " ORDER BY created_at DESC, id DESC LIMIT ?",
-            (self.id, since, until, *place, *wanted.values(), limit),
+            f"SELECT {columns(rows.Handoff)} FROM ({_HANDOFF}{_FROM_PLACE} LIMIT {LOOKED_THROUGH})"
+            f" WHERE org_id = ?{names} ORDER BY created_at DESC, id DESC LIMIT ?",
+            (self.id, since, until, *place, self.id, *wanted.values(), limit),
         )
         return [rows.Handoff(*row) for row in found]
+
+    def history_looked_to(self, *, before: str = "", since: int = 0, until: int = _FOREVER) -> str | None:
+        """The last request that `history` looks at from there; None where it sees them all."""
+        found = self._db.execute(
+            f"SELECT id FROM handoff WHERE org_id = ?{_FROM_PLACE} LIMIT 1 OFFSET {LOOKED_THROUGH - 1}",
+            (self.id, since, until, *(self._place(before) or (0, 0, ""))),
+        ).fetchone()
+        return str(found[0]) if found else None
+
+    def _place(self, before: str) -> tuple[int, int, str] | None:
+        """None: there is no such request."""
+        last = self.handoff(before) if before else None
+        if before and last is None:
+            return None
+        return (last.created_at, last.created_at, last.id) if last else (_FOREVER, _FOREVER, "")
 
     def add_handoff(self, handoff: rows.Handoff) -> None:
         """A new pending handoff and its audit row. Refused("id_reused") where the id is taken, by whomever."""

@@ -7,6 +7,7 @@ import pytest
 from ony_core.connector.enrolled import own_code
 from ony_core.server import passwords
 from ony_core.server.team import INVITED_S, RESET_S
+from ony_core.store import org as org_of_store
 from tests.server.town import PASSWORD, QUICK, Town, refused, said
 from tests.server.world import WRONG, brought_to
 
@@ -332,6 +333,21 @@ def test_the_history_comes_page_by_page_newest_first_and_each_request_once(town)
         seen += [row["request_id"] for row in page["handoffs"]]
         place = page["next"]
     assert seen == wanted
+
+
+@pytest.mark.parametrize("filters", ["", "&state=used", "&risk=critical"])
+def test_a_page_looks_through_so_many_requests_and_the_pages_together_through_all(town, monkeypatch, filters):
+    """Whoever may read the history could otherwise make everybody wait for what is not in it."""
+    made = many(town, ("cancelled", "denied", "cancelled", "used", "cancelled", "denied", "cancelled"))
+    wanted = [one.request_id for one in reversed(made) if not filters or (filters == "&state=used" and town.hall.state(one) == "used")]
+    monkeypatch.setattr(org_of_store, "LOOKED_THROUGH", 2)
+    seen, place, pages = [], "", 0
+    while place is not None:
+        page = town.desk.get(f"/v1/history?limit=50{filters}{f'&before={place}' if place else ''}")
+        assert len(page["handoffs"]) <= 2
+        seen += [row["request_id"] for row in page["handoffs"]]
+        place, pages = page["next"], pages + 1
+    assert seen == wanted and pages == 4
 
 
 def test_requests_of_the_same_second_are_not_lost_between_pages(town):

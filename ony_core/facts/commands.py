@@ -237,7 +237,7 @@ def load(shell: "Shell", program: Program, word: Word) -> None:
     """A plugin, library, configuration or script that a program takes into itself; a bare name is one that is installed."""
     if _reads_through(shell, word):
         return
-    if not word.known or files.known_content(shell, word) is not None or not re.fullmatch(r"[A-Za-z][\w-]*", word.text):
+    if files.known_content(shell, word) is not None or not re.fullmatch(r"[A-Za-z][\w-]*", word.text):
         shell.call.add("command", program.name, traits=("loads_code",))
 
 

@@ -105,7 +105,7 @@ def delete_file(shell: "Shell", word: Word, extra: frozenset[str] = frozenset())
     if word.glob and "recursive" not in found:
         found |= {"many"}
     found |= evidence(shell, word)
-    if "kept_by_git" in found and "many" not in found and not _is_folder(shell, word):
+    if "kept_by_git" in found and not _is_folder(shell, word):
         found -= {"recursive"}  # `rm -rf package-lock.json` is `rm`; but a folder may stand today where the index has a file
     _count_deletion(shell, found & _file_words())
     if word.known:

@@ -43,11 +43,9 @@ def sequence(shell: "Shell", node: Any, stdin: Flow, outer: list[Any] | None = N
 def _chain(node: Any) -> list[Any]:
     """The parts of `a && b && c`; a list with another operator is one part."""
     parts: list[Any] = []
-    operators = {child.type for child in node.children if not child.is_named}
-    while node.type == "list" and operators == {"&&"}:
+    while {child.type for child in node.children if not child.is_named} == {"&&"}:
         parts[:0] = node.named_children[1:]
         node = node.named_children[0]
-        operators = {child.type for child in node.children if not child.is_named}
     return [node, *parts]
 
 
@@ -65,11 +63,7 @@ def _all_of(shell: "Shell", parts: list[Any], stdin: Flow, outer: list[Any] | No
 
 
 def _works(node: Any) -> bool:
-    if node.type == "variable_assignment":
-        return True
-    if node.type == "list":
-        return all(child.type != "||" for child in node.children) and all(_works(child) for child in node.named_children)
-    return node.type == "command" and text_of(node.named_children[0]) in _WORKS if node.named_children else False
+    return node.type == "variable_assignment" or (node.type == "command" and text_of(node.named_children[0]) in _WORKS)
 
 
 def pipeline(shell: "Shell", node: Any, stdin: Flow, outer: list[Any] | None = None) -> Flow:
@@ -147,7 +141,7 @@ def counted(shell: "Shell", node: Any, stdin: Flow) -> Flow:
     def rounds() -> Flow:
         out = EMPTY
         for value in values:
-            shell.variables[name] = replace(value, quoted=True)
+            shell.variables[name] = replace(value, quoted=False)
             out = out.then(shell.statement(body, stdin))
         return out
 

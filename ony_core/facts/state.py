@@ -62,18 +62,25 @@ def meet(shell: "Shell", states: list[State], forget: bool = False) -> bool:
         if shell.cwd != other.cwd:
             shell.cwd, changed = HOLE, True
         for path in _differing(shell.call.made, other.made):
-            shell.call.made[path] = _file(shell.call.made.get(path), other.made.get(path))
+            left = _file(shell.call.made.pop(path, None), other.made.get(path))
+            shell.call.made |= {path: left} if left is not None else {}
     return changed
 
 
-def _file(one: Made | None, other: Made | None) -> Made:
-    """A file that is as one way left it, or as another did; where one made it and the other did not, it is that one's or not there."""
-    if one is None or other is None:
-        made = one or other or Made()
-        return replace(made, text=None) if "changed" in made.taints else replace(made, gone=False)
-    texts = dict.fromkeys((one.text, other.text))
-    text = "\n".join(text for text in texts if text is not None) if None not in texts else None  # running both is the careful reading
-    return Made(text, one.taints | other.taints, one.folder and other.folder, one.gone and other.gone)
+def _file(one: Made | None, other: Made | None) -> Made | None:
+    """A file that is as one way left it, or as another did; None where it may be as it was, and nothing else is known to be in it."""
+    if one is None or other is None or one.gone != other.gone:
+        made = next((way for way in (one, other) if way is not None and not way.gone), None)
+        if made is None or "changed" not in made.taints:
+            return made
+        return replace(made, text=None, added=_lines(made.added, made.text))
+    texts = tuple(dict.fromkeys((one.text, other.text)))
+    text, added = (None, texts) if None in texts else (_lines(*texts), ())  # running both is the careful reading
+    return Made(text, one.taints | other.taints, one.folder and other.folder, one.gone, _lines(*added, one.added, other.added))
+
+
+def _lines(*texts: str | None) -> str:
+    return "\n".join(text for text in texts if text)
 
 
 def _differing(one: dict[str, Any], other: dict[str, Any]) -> list[str]:

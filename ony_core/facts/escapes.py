@@ -25,7 +25,8 @@ def listed(name: str, program: str) -> dict[str, str]:
     """The escapes of a program, by the name it was called by, else by the name of its table; `like` takes in another's."""
     lists = tables().words["escapes"]
     found: dict[str, str] = lists.get(name) or lists.get(program) or {}
-    return {**lists[found["like"]], **found} if "like" in found else found
+    other = found.get("like", "")
+    return {**lists.get(other, {}), **{key: role for key, role in found.items() if key != "like"}} if other else found
 
 
 def look(shell: "Shell", program: Program, argv: list[Word], stdin: Flow) -> None:
@@ -46,7 +47,7 @@ def look(shell: "Shell", program: Program, argv: list[Word], stdin: Flow) -> Non
         lead = operands[0] if operands else ""
         for key, value, taken in spellings(word, argv[at : at + 1]):
             role = known.get(f"{lead} {key}") or known.get(key, "")
-            if role and role != "like":
+            if role:
                 at += taken if role.partition(":")[0] != "hold" or ":" in role else 0
                 if _act(shell, program, role, value, argv[at - taken :]):
                     return
@@ -74,9 +75,9 @@ def spellings(word: Word, after: list[Word]) -> list[tuple[str, Word, int]]:
     found = [(text, after[0] if after else Word(""), len(after))]
     if equals:
         found.append((name, word.part(value), 0))
-    if text[:1] == "-" and text[1] != "-" and ":" in name:
+    if ":" in name:
         found.append((text.partition(":")[0], word.part(text.partition(":")[2]), 0))
-    if len(text) > 2 and text[1] != "-":
+    if text[1] != "-":
         found.append((text[:2], word.part(text[2:]), 0))
     return found
 

@@ -111,7 +111,7 @@ def after(program: Program, words: list[Word], verb: list[str]) -> int:
 def _run(shell: "Shell", kind: str, before: str, carried: list[Word], stdin: Flow) -> None:
     if kind == "runs_program":
         commands.run(shell.child(), [Word(before), *carried], stdin)
-    elif kind == "runs_text" or (len(carried) == 1 and " " in carried[0].text):
+    elif kind == "runs_text" or " " in carried[0].text:
         text = " ".join(w.text for w in carried)
         if kind == "runs_far":
             far(shell, text, EMPTY)

@@ -75,9 +75,9 @@ def spellings(word: Word, after: list[Word]) -> list[tuple[str, Word, int]]:
     found = [(text, after[0] if after else Word(""), len(after))]
     if equals:
         found.append((name, word.part(value), 0))
-    if ":" in name:
+    if text[:1] == "-" and text[1] != "-" and ":" in name:
         found.append((text.partition(":")[0], word.part(text.partition(":")[2]), 0))
-    if text[1] != "-":
+    if len(text) > 2 and text[1] != "-":
         found.append((text[:2], word.part(text[2:]), 0))
     return found
 

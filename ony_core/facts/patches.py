@@ -22,14 +22,15 @@ MOST = 400
 
 def envelope(shell: "Shell", text: str | None) -> None:
     """apply_patch: `*** Add File: …`, `*** Update File: …`, `*** Delete File: …`, `*** Move to: …`."""
-    parts = list(_PART.finditer(text)) if text is not None else []
-    if text is None or not parts or len(parts) > MOST:
+    text = text or ""
+    parts = list(_PART.finditer(text))
+    if not parts or len(parts) > MOST:
         shell.call.opaque("unparsed")
         return
     ends = [part.start() for part in parts[1:]] + [len(text)]
     before: Made | None = None
     for part, end in zip(parts, ends, strict=True):
-        action, word = part[1] or part[3], Word((part[2] or part[4]).strip(), quoted=True)
+        action, word = part[1], Word((part[2] or part[4]).strip(), quoted=True)
         body = text[part.end() : end]
         if action == "Delete":
             files.delete_file(shell, word)

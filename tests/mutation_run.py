@@ -260,7 +260,7 @@ def _again(subject: Subject, tree: ast.Module, statement: ast.stmt) -> None:
     changed = set()
     for name, new in space.items():
         old = vars(subject.module).get(name)
-        if new is old or name == "__builtins__":
+        if new is old or name == "__builtins__" or (type(new) is type(old) and new == old):  # others ask whether it is the very same
             continue
         if isinstance(new, type) and isinstance(old, type):
             _mend_class(old, new)
@@ -314,7 +314,13 @@ def insist(session: Session, live: dict[str, list[FunctionType]], memories: list
     def child() -> None:
         for subject in session.subjects:
             put(subject, subject.tree, None, live.get(subject.path, []))
-        _ask(session, memories, range(len(session.cases)))
+        _forget(memories)
+        for at, case in enumerate(session.cases):
+            _allow(session.seconds[at])
+            if not case.passes():
+                print(f"mutation: fails once its module was read again: {case.name}", flush=True)
+                os._exit(FAILED)
+        os._exit(PASSED)
 
     ended = dict(forked([(0, child)]))[0]
     if ended != PASSED:

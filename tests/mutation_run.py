@@ -266,7 +266,7 @@ def _again(subject: Subject, tree: ast.Module, statement: ast.stmt) -> None:
             _mend_class(old, new)
         elif callable(new) and hasattr(old, "__code__" if isinstance(new, FunctionType) else "__wrapped__"):
             _mend_function(old, new)
-        else:
+        elif new != old:  # what is equal stays the one that it is: it stands in default values, and `is` asks for it
             _carry(subject.module, name, old, new)
             changed.add(name)
     for later in tree.body if changed else []:

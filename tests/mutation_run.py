@@ -260,7 +260,7 @@ def _again(subject: Subject, tree: ast.Module, statement: ast.stmt) -> None:
     changed = set()
     for name, new in space.items():
         old = vars(subject.module).get(name)
-        if new is old or name == "__builtins__" or (type(new) is type(old) and new == old):  # others ask whether it is the very same
+        if new is old or name == "__builtins__":
             continue
         if isinstance(new, type) and isinstance(old, type):
             _mend_class(old, new)

@@ -125,4 +125,5 @@ def _answers(said: bytes) -> list[bytes]:
 
 
 def test_what_is_too_large_ends_at_the_proxy_or_at_the_server(behind):
-    assert behind.ask("POST", "/v1/events", b"x" * (64 * 1024 + 1))[0] == 413
+    """502 where the server, which reads no further, hangs up before the proxy has counted to the end."""
+    assert behind.ask("POST", "/v1/events", b"x" * (64 * 1024 + 1))[0] in (413, 502)

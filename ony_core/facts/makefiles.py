@@ -66,6 +66,7 @@ def put_in(shell: "Shell", word: Word, content: Made | Unknown) -> None:
 class _Makefile:
     def __init__(self, shell: "Shell", given: dict[str, str]) -> None:
         self.shell = shell
+        self.file = Word("")  # that is being read
         self.given = given
         self.values: dict[str, str] = dict(_USUAL)
         self.own: set[str] = set()  # variables that the makefile sets
@@ -74,6 +75,7 @@ class _Makefile:
         self.asked: set[str] = set()  # commands of `$(shell …)` that were judged
 
     def read(self, word: Word, text: str) -> None:
+        self.file = word
         current: list[Recipe] = []
         lines = iter(text.replace("\\\n", "").split("\n"))
         for line in lines:
@@ -109,6 +111,7 @@ class _Makefile:
             put_in(self.shell, inner, content)
             if isinstance(content, Made) and content.text is not None:
                 self.read(inner, content.text)
+                self.file = word
             elif content in _REFUSED:
                 self.shell.call.opaque("unreadable")
 
@@ -155,11 +158,34 @@ class _Makefile:
         if function == "shell":
             self._ask(rest)
             return _UNKNOWN
+        if function == "call":
+            return self._called(rest.strip().split(","))
+        if function in ("file", "eval", "guile"):
+            self._does(function, rest.strip())
+            return ""
         if name in self.given:
             return self.given[name]
         if name in self.values:
             return self.values[name].replace("$$", "\2")
         return f"\2{{{name}}}" if _NAME.fullmatch(name) else _UNKNOWN  # the environment's
+
+    def _called(self, words: list[str]) -> str:
+        """A variable as a function: $(1) and so on in it are the words behind its name."""
+        name = words[0].strip()
+        text = self.given.get(name, self.values.get(name, _UNKNOWN)).replace("$$", "\2")
+        return re.sub(r"\$(?:\((\d)\)|\{(\d)\}|(\d))", lambda at: "".join(words[int(at[at.lastindex or 0]) :][:1]), text)
+
+    def _does(self, function: str, rest: str) -> None:
+        """`file` writes one, `eval` reads its text as lines of the makefile, `guile` runs a program in Scheme."""
+        self.included += 1
+        if self.included > MOST_INCLUDES:
+            self.shell.call.opaque("too_deep")
+        elif function == "guile":
+            self.shell.call.opaque("code_unknown")
+        elif function == "eval":
+            self.read(self.file, rest.replace("\2", "$"))
+        elif rest.startswith(">"):
+            self.shell.child().source(_of_shell(f"echo {rest.partition(',')[0]}"))
 
     def _ask(self, command: str) -> None:
         command = self.expand(command)

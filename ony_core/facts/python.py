@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ony_core.facts.shell import Shell
 
 MAX_CALLS = 4000
-KEPT = 32 * 1024  # characters of a program that is not parsed anew each time
+KEPT = 8 * 1024  # characters of a program that is not parsed anew each time
 _FORKS = frozenset({"os.fork", "os.forkpty", "posix.fork"})  # in a loop that has no end of its own, each round doubles the processes
 _STARTS = frozenset({"system", "popen", "Popen", "execv", "execvp", "check_output"})
 MAX_FOLLOWED = 4  # functions through which a parameter is followed
@@ -54,7 +54,7 @@ def _parsed(source: str) -> tuple[Names, list[ast.AST]]:
     return known, known.read(ast.parse(source))
 
 
-_kept = lru_cache(maxsize=16)(_parsed)  # a session runs the same few files again and again
+_kept = lru_cache(maxsize=8)(_parsed)  # a session runs the same few files again and again
 
 
 def _opaque(shell: "Shell") -> frozenset[str]:

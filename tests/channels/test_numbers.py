@@ -185,8 +185,8 @@ def test_the_server_is_no_machine_for_ringing_strangers(house: House) -> None:
     assert len(waiting) <= 1, "one waits at a time; the ones before are revoked"
 
 
-def test_a_call_that_is_not_placed_gives_no_more_tries(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Or whoever has used up the calls guesses the code of the last one, three tries at a time, as long as they like."""
+def called_three_times(house: House) -> tuple[Page, Any, str]:
+    """A session's page, the phone that heard the last code, and the path of its device: no call is left for this hour."""
     page, phone = Page(house), listens(house)
     path = f"/v1/devices/{page.add()[1]['device_id']}"
     for _ in range(2):
@@ -194,6 +194,12 @@ def test_a_call_that_is_not_placed_gives_no_more_tries(house: House, monkeypatch
         phone = listens(house)
         assert page.post(f"{path}/call")[0] == 202
     house.provider.join()
+    return page, phone, path
+
+
+def test_a_call_that_is_not_placed_gives_no_more_tries(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or whoever has used up the calls guesses the code of the last one, three tries at a time, as long as they like."""
+    page, phone, path = called_three_times(house)
     assert page.post(f"{path}/verify", code="1")[0] == 403
     monkeypatch.setattr(house.clock, "random", lambda many: bytes(many))  # a code that nobody was told would be 000000
     for _ in range(3):
@@ -204,13 +210,7 @@ def test_a_call_that_is_not_placed_gives_no_more_tries(house: House, monkeypatch
 
 
 def test_a_refused_call_leaves_the_code_of_the_last_one_as_it_was(house: House) -> None:
-    page, phone = Page(house), listens(house)
-    path = f"/v1/devices/{page.add()[1]['device_id']}"
-    for _ in range(2):
-        house.provider.join()
-        phone = listens(house)
-        assert page.post(f"{path}/call")[0] == 202
-    house.provider.join()
+    page, phone, path = called_three_times(house)
     assert page.post(f"{path}/call")[0] == 429
     house.provider.expect_call(NUMBER).no_answer()
     assert page.post(f"{path}/verify", code=code_in(phone))[0] == 200
